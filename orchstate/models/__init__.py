@@ -1,0 +1,1 @@
+"""Documents: what is stored, as frozen values."""

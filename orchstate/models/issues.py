@@ -1,0 +1,67 @@
+"""pydantic's errors, said in our words: the value, the rule, the next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchstate.errors import Issue
+from orchstate.models.secret import SecretRef
+
+if TYPE_CHECKING:
+    import pydantic
+    from pydantic import BaseModel
+
+_RULES = {
+    "less_than_equal": "is too large: at most {le} is allowed",
+    "less_than": "is too large: it has to be below {lt}",
+    "greater_than_equal": "is too small: at least {ge} is allowed",
+    "greater_than": "is too small: it has to be above {gt}",
+    "float_type": "is not a number",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "bool_type": "is neither True nor False",
+    "string_type": "is not text",
+    "finite_number": "is not a finite number",
+    "literal_error": "is not one of {expected}",
+    "string_too_long": "is too long: at most {max_length} characters are allowed",
+    "string_too_short": "is too short: at least {min_length} characters are needed",
+    "tuple_type": "is not a list of values",
+    "dict_type": "is not a mapping such as {{'name': 'value'}}",
+    "missing": "is needed",
+}
+
+
+def to_issues(error: pydantic.ValidationError, model: type[BaseModel]) -> list[Issue]:
+    """Return one issue per fault, without ever quoting what was meant for a secret field."""
+    return [
+        Issue(_path(fault["loc"]), "error", _sentence(fault, is_secret=_is_secret(model, fault["loc"])))
+        for fault in error.errors(include_url=False)
+    ]
+
+
+def _path(loc: tuple[Any, ...]) -> str:
+    # Positions inside lists and maps stay in the path in brackets' stead: headers.X-Title.
+    return ".".join(str(part) for part in loc)
+
+
+def _sentence(fault: Any, *, is_secret: bool) -> str:
+    context = fault.get("ctx", {})
+    if fault["type"] == "value_error":
+        return str(context.get("error", fault["msg"]))
+    if is_secret:
+        return (
+            "needs a reference to a secret: type the key in the form, assign it as text, or orch.env('NAME')."
+        )
+    rule = _RULES.get(fault["type"])
+    text = rule.format(**context) if rule else f"is not valid: {fault['msg']}"
+    return f"{text}." if fault["type"] == "missing" else f"{_shown(fault['input'])} {text}."
+
+
+def _is_secret(model: type[BaseModel], loc: tuple[Any, ...]) -> bool:
+    info = model.model_fields.get(str(loc[0])) if loc else None
+    return info is not None and info.annotation is SecretRef
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

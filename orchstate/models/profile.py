@@ -1,0 +1,29 @@
+"""Documents that people seldom see: what belongs to one user, and names for moments."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from orchstate.models.document import Document
+
+
+class ProfileDocument(Document):
+    """What belongs to one user of a store; its name is the user's."""
+
+    kind: ClassVar[str] = "profile"
+
+    active: str | None = None
+    """Id of the config that is in use, None when none is chosen."""
+
+
+class SnapshotDocument(Document):
+    """A name for a moment of the store's history."""
+
+    kind: ClassVar[str] = "snapshot"
+
+    seq: int = Field(ge=0)
+    """The last revision that belongs to the moment."""
+
+    note: str = ""

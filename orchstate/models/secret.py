@@ -1,0 +1,96 @@
+"""What a document knows of a secret: where it lives and its name there, never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from orchstate.errors import SecretUnavailableError, ValidationError
+
+SecretSource = Literal["none", "keyring", "vault", "env", "memory"]
+MASK = "********"
+
+
+class SecretRef(BaseModel):
+    """A reference to a secret.
+
+    Parameters
+    ----------
+    source
+        Where the value lives; ``"none"`` when there is no secret.
+    name
+        The secret's name there: an entry of the keyring or vault, or the name of an
+        environment variable.
+
+    Examples
+    --------
+    >>> SecretRef(source="env", name="OPENAI_API_KEY")
+    SecretRef(env: OPENAI_API_KEY)
+    >>> SecretRef().is_set
+    False
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    source: SecretSource = "none"
+    name: str = ""
+
+    _read: Callable[[SecretRef], str] | None = PrivateAttr(default=None)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the document refers to a secret; says nothing about its presence on this machine."""
+        return self.source != "none"
+
+    def reading_with(self, read: Callable[[SecretRef], str]) -> SecretRef:
+        """Return the same reference, able to fetch its value through `read`."""
+        bound = SecretRef(**self.model_dump())
+        bound._read = read
+        return bound
+
+    def get_secret_value(self) -> str:
+        """Return the secret itself, fetched now.
+
+        Raises
+        ------
+        SecretUnavailableError
+            If there is none, or the place where it lives does not give it.
+        """
+        if not self.is_set:
+            raise SecretUnavailableError("No key is set. Type it in the form, or assign orch.env('NAME').")
+        if self._read is None:
+            raise SecretUnavailableError(
+                f"{self!r} is not connected to a store, so its value cannot be read."
+            )
+        return self._read(self)
+
+    def __repr__(self) -> str:
+        if not self.is_set:
+            return "SecretRef(not set)"
+        # The name of an environment variable helps; an entry's name in the keyring tells nobody anything.
+        return f"SecretRef({self.source}: {self.name if self.source == 'env' else MASK})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, SecretRef) and (self.source, self.name) == (other.source, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.name))
+
+
+def env(name: str) -> SecretRef:
+    """Return a reference to the environment variable `name`, read at the moment of use.
+
+    Examples
+    --------
+    >>> env("OPENAI_API_KEY")
+    SecretRef(env: OPENAI_API_KEY)
+    """
+    if not name or not name.isidentifier():
+        raise ValidationError(
+            f"{name!r} is not the name of an environment variable, such as 'OPENAI_API_KEY'."
+        )
+    return SecretRef(source="env", name=name)

@@ -1,0 +1,28 @@
+"""The settings document: one per store, every leaf with a default, a range and an effect."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from orchstate.models.document import Document
+from orchstate.models.values import Section
+
+
+class AgentSettings(Section):
+    """How calls to providers behave."""
+
+    timeout: int = Field(60_000, ge=1_000, le=300_000, title="Timeout (ms)")
+    """Time limit of one call to a provider in milliseconds, 1,000 to 300,000."""
+
+    retry_attempts: int = Field(2, ge=0, le=10, title="Retries")
+    """How often a failed call is tried again, 0 to 10."""
+
+
+class SettingsDocument(Document):
+    """Settings that belong to the store, shared by all who use it."""
+
+    kind: ClassVar[str] = "settings"
+
+    agents: AgentSettings = Field(default_factory=AgentSettings)
