@@ -152,7 +152,7 @@ class NewerSchemaError(StoreError):
 
 
 class FlushError(StoreError):
-    """Some edits have no outcome yet, or were rejected; see `receipts`."""
+    """Some edits have no outcome yet; see `receipts`."""
 
     def __init__(self, message: str, *, receipts: Sequence[Any] = ()) -> None:
         super().__init__(message)

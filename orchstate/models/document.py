@@ -101,6 +101,24 @@ class Document(BaseModel):
         return flat | {key: to_plain(value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
     @classmethod
+    def created(cls, envelope: Mapping[str, Any], values: Mapping[str, Any]) -> Self:
+        """Return a new document with validated values at the given paths.
+
+        Raises
+        ------
+        ValidationError
+            If a value breaks a rule, or a needed one is missing.
+        """
+        raw = dict(envelope)
+        for path, value in values.items():
+            _put(raw, path, value)
+        try:
+            return cls.model_validate(raw)
+        except pydantic.ValidationError as error:
+            faults = to_issues(error, cls)
+        raise ValidationError.of(faults, subject=f"The {cls.kind} was not created")
+
+    @classmethod
     def from_body(cls, envelope: Mapping[str, Any], body: Mapping[str, Any]) -> Self:
         """Return the document of a stored body.
 

@@ -29,9 +29,9 @@ class Operation:
     kind, id, name
         The document; `name` as it is after the operation.
     set
-        New plain values by path; the whole body for ``"create"``.
+        New plain values by path.
     drop
-        Paths that go back to their default.
+        Those of the paths in `set` that went back to their default, so are not stored.
     seen
         Values of the touched paths, and of those that belong together with them, as the
         edit saw them: the base of a three-way merge.

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from orchstate.models.document import Document
+from orchstate.models.document import Document, datetime_of
 from orchstate.models.values import Section
 
 
@@ -26,3 +26,9 @@ class SettingsDocument(Document):
     kind: ClassVar[str] = "settings"
 
     agents: AgentSettings = Field(default_factory=AgentSettings)
+
+    @classmethod
+    def initial(cls, id: str) -> SettingsDocument:
+        """Return the settings of a store in which none was ever changed."""
+        born = datetime_of(0)
+        return cls.created({"id": id, "created_at": born, "updated_at": born}, {"name": "settings"})

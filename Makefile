@@ -1,0 +1,89 @@
+# Everything runs from a clean clone. The first target that needs it makes the environment; later runs find it.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# The first Python that is new enough. It is asked, because a name may be there and not work, as pyenv's shims.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$name; break; }; done)
+
+PYTEST := $(BIN)/python -m pytest
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
+	-c tests/constraints.txt
+# Finished downloads are in pip's cache, so a second try after a broken connection goes on where the first ended.
+install = $(PIP) -e "$(1)" || { echo "Trying once more ..." >&2; sleep 5; $(PIP) -e "$(1)"; }
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test test-fast test-long check bench docs pins system clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*##/\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
+	@$(BIN)/orchstate lab $(ARGS)
+
+test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
+	$(PYTEST) $(NBVAL) -m "not long" $(ARGS)
+
+test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server
+	$(PYTEST) -m "not browser and not keyring and not llm and not long" $(ARGS)
+
+test-long: $(VENV)/.test system  ## Run the tests that take minutes
+	$(PYTEST) -m long --timeout=3600 $(ARGS)
+
+check: $(VENV)/.test  ## Lint, check the types, run the fast tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	@$(MAKE) --no-print-directory test-fast
+
+bench: $(VENV)/.test  ## Measure, and fail above the ceilings
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.docs  ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --site-dir site
+
+# For 3.11.0, because not every 3.11 is new enough for what runs on the newest; what is pinned already stays.
+pins: $(VENV)/.test  ## Pin what pyproject.toml has come to need; ARGS=--upgrade moves to newer versions
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip compile pyproject.toml --extra test --extra docs --python-version 3.11 \
+	--no-header --no-annotate --quiet --output-file tests/constraints.txt $(ARGS)
+
+system:  # What the tests need beside Python; instant when it is there
+	@VENV=$(VENV) tests/install_system_packages.sh
+
+clean:  ## Remove what tests and builds leave behind; the environments stay
+	rm -rf artifacts build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -not -path "./.venv*" -prune -exec rm -rf {} +
+
+$(VENV)/.lab: pyproject.toml tests/constraints.txt | $(VENV)/.made
+	@echo "Installing orchstate and JupyterLab into $(VENV) ..."
+	@$(call install,.[lab,openai,anthropic,ollama])
+	@touch $@
+
+$(VENV)/.test: pyproject.toml tests/constraints.txt | $(VENV)/.made
+	@echo "Installing orchstate and what its tests need into $(VENV) ..."
+	@$(call install,.[test])
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml tests/constraints.txt | $(VENV)/.made
+	@echo "Installing orchstate and what its documentation needs into $(VENV) ..."
+	@$(call install,.[docs])
+	@touch $@
+
+# An environment that was made by other means is used as it is.
+$(VENV)/.made:
+	@$(BIN)/python -c "" 2>/dev/null || { $(make_venv); }
+	@$(BIN)/python -c "import pip" 2>/dev/null || $(BIN)/python -m ensurepip
+	@touch $@
+
+make_venv = python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+		echo "orchstate needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$python ..."; \
+	$$python -c "import ensurepip, venv" 2>/dev/null || tests/install_system_packages.sh \
+		"$$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || exit 1; \
+	$$python -m venv --clear $(VENV)

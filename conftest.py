@@ -1,0 +1,39 @@
+"""What holds for every test, doctest and notebook: the user's things are out of reach, CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from testbed.environment import shelter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_folder = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the user's store, keyring and keys out of reach before the first import of a test."""
+    config.stash[_folder] = folder = tempfile.TemporaryDirectory(prefix="orchstate-tests-")
+    shelter(os.environ, Path(folder.name))
+    if os.environ.get("CI"):
+        config.pluginmanager.import_plugin("testbed.no_skips")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the tests have written."""
+    config.stash[_folder].cleanup()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Give each notebook that nbval runs a store of its own; its kernel starts with the first cell."""
+    if type(item).__name__ == "IPyNbCell":
+        store = Path(item.config.stash[_folder].name, item.path.stem, "store.db")
+        store.parent.mkdir(exist_ok=True)
+        os.environ["ORCHSTATE_STORE"] = str(store)
+    return (yield)

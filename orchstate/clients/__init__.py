@@ -1,0 +1,1 @@
+"""Calls to providers: a config's SDK client, connection check, model list and answers."""

@@ -1,0 +1,1 @@
+"""The past: changes, revisions, differences, any moment."""

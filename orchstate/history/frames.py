@@ -1,0 +1,171 @@
+"""Frames: the history and the present as DataFrames with fixed columns and real dtypes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from orchstate.models.document import ENVELOPE
+from orchstate.models.secret import MASK
+from orchstate.models.values import to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from orchstate.state.record import Record
+    from orchstate.storage.engine import Revision, Row
+
+CHANGES: Final = {
+    "at": "datetime64[us, UTC]",
+    "txn": "string",
+    "label": "string",
+    "kind": "category",
+    "id": "string",
+    "name": "string",
+    "op": "category",
+    "field": "string",
+    "old": "object",
+    "new": "object",
+    "actor": "category",
+    "notebook": "category",
+    "cell": "string",
+}
+DIFF: Final = {
+    "kind": "category",
+    "id": "string",
+    "name": "string",
+    "field": "string",
+    "old": "object",
+    "new": "object",
+}
+_REVISION: Final = {"seq": "int64", "at": "datetime64[us, UTC]", "op": "category", "actor": "category"}
+_CONFIGS: Final = {
+    "provider": "category",
+    "model": "string",
+    "ready": "bool",
+    "tags": "object",
+    "revision": "int64",
+    "created_at": "datetime64[us, UTC]",
+    "updated_at": "datetime64[us, UTC]",
+}
+
+
+def changes_frame(revisions: Iterable[Revision], *, field: str | None = None) -> pd.DataFrame:
+    """Return one row per changed field, indexed by ``seq``, with the columns of ``CHANGES``."""
+    seqs: list[int] = []
+    columns: dict[str, list[Any]] = {name: [] for name in CHANGES}
+    for revision in revisions:
+        row, origin = revision.row, revision.origin
+        for path, (old, new) in json.loads(revision.diff).items():
+            if field is not None and path != field:
+                continue
+            seqs.append(row.seq)
+            values = [revision.at_us, revision.txn, revision.label, row.kind, row.id, row.name, revision.verb]
+            values += [path, shown(old), shown(new), origin.actor, origin.notebook, origin.cell]
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+    return _frame(columns, CHANGES, pd.Index(seqs, dtype="int64", name="seq"))
+
+
+def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
+    """Return one row per revision of a document, indexed by ``revision``.
+
+    The columns are ``seq``, ``at``, ``op``, ``actor``, and one per field that some revision has set.
+    """
+    bodies = [json.loads(revision.row.body) for revision in revisions]
+    columns: dict[str, list[Any]] = {
+        "seq": [revision.row.seq for revision in revisions],
+        "at": [revision.at_us for revision in revisions],
+        "op": [revision.verb for revision in revisions],
+        "actor": [revision.origin.actor for revision in revisions],
+    }
+    fields = dict.fromkeys(path for body in bodies for path in body)
+    columns |= {path: [shown(body.get(path)) for body in bodies] for path in fields}
+    dtypes = _REVISION | dict.fromkeys(fields, "object")
+    index = pd.Index([revision.row.revision for revision in revisions], dtype="int64", name="revision")
+    return _frame(columns, dtypes, index)
+
+
+def diff_frame(before: Mapping[str, Row], after: Mapping[str, Row]) -> pd.DataFrame:
+    """Return one row per field that differs between two moments, with the columns of ``DIFF``."""
+    columns: dict[str, list[Any]] = {name: [] for name in DIFF}
+    for id in dict.fromkeys([*before, *after]):
+        old, new = before.get(id), after.get(id)
+        known = new or old
+        if known is None or (old and new and old.body == new.body):
+            continue
+        old_body = json.loads(old.body) if old else {}
+        new_body = json.loads(new.body) if new else {}
+        for path in dict.fromkeys([*old_body, *new_body]):
+            values = (old_body.get(path), new_body.get(path))
+            if values[0] != values[1]:
+                row = [known.kind, id, known.name, path, shown(values[0]), shown(values[1])]
+                for column, value in zip(columns.values(), row, strict=True):
+                    column.append(value)
+    return _frame(columns, DIFF, None)
+
+
+def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
+    """Return one row per config, indexed by ``name``; see ``store.configs.to_frame``."""
+    documents = [config.document() for config in configs]
+    columns: dict[str, list[Any]] = {
+        "provider": [getattr(document, "provider", "") for document in documents],
+        "model": [getattr(document, "model", None) for document in documents],
+        "ready": [config.validation.ready for config in configs],
+        "tags": [list(document.tags) for document in documents],
+        "revision": [config.revision for config in configs],
+        "created_at": [_microseconds(document.created_at) for document in documents],
+        "updated_at": [_microseconds(document.updated_at) for document in documents],
+    }
+    known = {*columns, "name", "stash", *ENVELOPE}
+    bodies = [document.body() for document in documents]
+    further = dict.fromkeys(
+        path
+        for body in bodies
+        for path, value in body.items()
+        if path not in known and not is_reference(value)
+    )
+    columns |= {path: [body.get(path) for body in bodies] for path in further}
+    index = pd.Index([document.name for document in documents], dtype="string", name="name")
+    return _frame(columns, _CONFIGS | dict.fromkeys(further, "object"), index)
+
+
+def shown(value: Any) -> Any:
+    """Return a plain value as the history shows it: references to secrets are masked.
+
+    Examples
+    --------
+    >>> shown({"source": "keyring", "name": "a/api_key/1"})
+    'keyring: ********'
+    """
+    if not is_reference(value):
+        return value
+    return f"{value['source']}: {value['name'] if value['source'] == 'env' else MASK}"
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a plain value is that of a reference to a secret."""
+    return isinstance(value, dict) and value.keys() == {"source", "name"}
+
+
+def _microseconds(value: Any) -> int:
+    return int(to_plain(value) and value.timestamp() * 1_000_000)
+
+
+def _frame(
+    columns: Mapping[str, list[Any]], dtypes: Mapping[str, str], index: pd.Index[Any] | None
+) -> pd.DataFrame:
+    series = {name: _series(columns[name], dtype) for name, dtype in dtypes.items()}
+    frame = pd.DataFrame(series)
+    if index is not None:
+        frame.index = index
+    return frame
+
+
+def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
+    if dtype.startswith("datetime64"):
+        return pd.Series(pd.DatetimeIndex(np.array(values, dtype="datetime64[us]"), tz="UTC"))
+    return pd.Series(values, dtype=dtype)

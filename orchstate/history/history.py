@@ -1,0 +1,171 @@
+"""The history of a store: every change that was ever committed, as DataFrames."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from orchstate.errors import FlushError, NotFoundError
+from orchstate.history.moments import seq_of
+from orchstate.history.past import PastState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
+    from orchstate.history.moments import When
+    from orchstate.state.kinds import Kinds
+    from orchstate.storage.sqlite import SqliteEngine
+
+# A question about the history waits this long for edits that are still on their way.
+_FLUSH_S = 2.0
+
+
+class History:
+    """What ``store.history`` is.
+
+    Parameters
+    ----------
+    engine
+        Where the revisions are.
+    kinds
+        The kinds of documents.
+    flush
+        Called before reading, with a limit in seconds, so that own edits are included.
+    find
+        Returns the id of an existing document by its name or id, or None.
+    snapshots
+        Returns the seqs of all snapshots by name.
+    """
+
+    def __init__(
+        self,
+        engine: SqliteEngine,
+        kinds: Kinds,
+        *,
+        flush: Callable[[float], object],
+        find: Callable[[str], str | None],
+        snapshots: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._engine = engine
+        self._kinds = kinds
+        self._flush = flush
+        self._find = find
+        self._snapshots = snapshots
+
+    def changes(
+        self,
+        name: str | None = None,
+        *,
+        field: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+    ) -> pd.DataFrame:
+        """Return who changed what, when, and from where: one row per changed field.
+
+        Parameters
+        ----------
+        name
+            Name or id of a config; None for everything.
+        field
+            Path of a field, None for all.
+        since, until
+            Moments; changes after `since` and up to `until`. None for no limit.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``seq``: ``at`` (datetime, UTC), ``txn``, ``label``, ``kind``, ``id``,
+            ``name``, ``op`` ("create", "update", "delete"), ``field``, ``old``, ``new``
+            (plain JSON values; secrets masked), ``actor``, ``notebook``, ``cell``.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing of that name, or no such moment.
+        """
+        from orchstate.history.frames import changes_frame
+
+        self._settle()
+        first = self._seq(since) if since is not None else 0
+        last = self._seq(until) if until is not None else None
+        id = self._id(name) if name is not None else None
+        return changes_frame(self._engine.changes_since(first, until=last, id=id), field=field)
+
+    def revisions(self, name: str) -> pd.DataFrame:
+        """Return all revisions of one config: one row each, indexed by ``revision``.
+
+        Returns
+        -------
+        DataFrame
+            ``seq`` (int64), ``at`` (datetime, UTC), ``op``, ``actor`` and one object column
+            per field that some revision has set.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing of that name.
+        """
+        from orchstate.history.frames import revisions_frame
+
+        self._settle()
+        return revisions_frame(self._engine.changes_since(0, id=self._id(name)))
+
+    def diff(self, a: When, b: When | None = None) -> pd.DataFrame:
+        """Return what differs between two moments, by default from `a` to now.
+
+        Returns
+        -------
+        DataFrame
+            ``kind``, ``id``, ``name``, ``field``, ``old``, ``new``: one row per field.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such moment.
+        """
+        from orchstate.history.frames import diff_frame
+
+        self._settle()
+        first, last = (
+            self._engine.snapshot(self._seq(when)) for when in (a, self._engine.seq() if b is None else b)
+        )
+        return diff_frame({row.id: row for row in first.rows()}, {row.id: row for row in last.rows()})
+
+    def at(self, when: When) -> PastState:
+        """Return the store as it was at a moment.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such moment.
+        """
+        self._settle()
+        seq = self._seq(when)
+        return PastState(seq, self._engine.snapshot(seq), self._kinds, self.diff)
+
+    def __len__(self) -> int:
+        return self._engine.seq()
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} revisions>"
+
+    def _seq(self, when: When) -> int:
+        return seq_of(when, self._engine, self._snapshots())
+
+    def _id(self, name: str) -> str:
+        id = self._find(name) or self._find_deleted(name)
+        if id is None:
+            raise NotFoundError(f"Nothing called {name!r} is or was in this store.")
+        return id
+
+    def _find_deleted(self, name: str) -> str | None:
+        sql = "SELECT id FROM rev WHERE id = ? OR name = ? COLLATE NOCASE ORDER BY seq DESC LIMIT 1"
+        found = self._engine.query(sql, [name, name])
+        return str(found[0][0]) if found else None
+
+    def _settle(self) -> None:
+        # Should the engine not answer, what is committed is shown all the same.
+        with contextlib.suppress(FlushError):
+            self._flush(_FLUSH_S)

@@ -1,0 +1,1 @@
+"""Provider definitions: providers as data, from the catalog and from the user's own files."""

@@ -1,0 +1,175 @@
+"""Document classes made from definitions: one pydantic field per field of the provider.
+
+Every field may be unset, which is None (for secrets: a reference that is not set; for
+maps: an empty one). What is not set is left out of calls, so the provider's own default
+applies.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
+
+from orchstate.models.config import ConfigDocument
+from orchstate.models.secret import SecretRef
+from orchstate.models.values import FrozenMap, StringMap
+from orchstate.providers.urls import check_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchstate.providers.definition import FieldSpec, ProviderDefinition
+
+# Names under which keys are sent; a map is part of the document, so none of them belongs there.
+_KEY_HEADERS: Final = frozenset(
+    "api-key authorization cookie ocp-apim-subscription-key proxy-authorization x-api-key x-auth-token "
+    "x-goog-api-key".split()
+)
+
+
+class UnknownProviderDocument(ConfigDocument):
+    """A config whose provider is not defined on this machine; its values are kept as they are."""
+
+
+@cache
+def document_class(definition: ProviderDefinition) -> type[ConfigDocument]:
+    """Return the class of the documents that hold a provider's configs.
+
+    Equal definitions give the same class.
+
+    Examples
+    --------
+    >>> from orchstate.providers.definition import FieldSpec, ProviderDefinition
+    >>> top_p = FieldSpec(name="top_p", type="number", label="Top p")
+    >>> lab = ProviderDefinition(
+    ...     id="lab", label="Lab", sdk="openai", base_url="http://127.0.0.1:8000/v1", fields=(top_p,)
+    ... )
+    >>> document_class(lab).model_fields["top_p"].title
+    'Top p'
+    """
+    fields: Any = {spec.name: _field(spec) for spec in definition.fields}
+    rules: Any = {
+        "check_auth": field_validator("auth")(_auth_check(definition)),
+        "check_exclusions": model_validator(mode="after")(_exclusion_check(definition)),
+    }
+    return cast(
+        "type[ConfigDocument]",
+        create_model(
+            f"{definition.id.title().replace('_', '')}Document",
+            __base__=ConfigDocument,
+            __module__=__name__,
+            __doc__=f"A config of the provider {definition.label}.",
+            __validators__=rules,
+            **fields,
+        ),
+    )
+
+
+def is_set(value: Any) -> bool:
+    """Whether a field's value counts as set.
+
+    Examples
+    --------
+    >>> is_set(0.0), is_set(None), is_set(SecretRef()), is_set({})
+    (True, False, False, False)
+    """
+    if isinstance(value, SecretRef):
+        return value.is_set
+    return value is not None and value != {} and value != ""
+
+
+def _field(spec: FieldSpec) -> tuple[Any, Any]:
+    options: dict[str, Any] = {"title": spec.label, "description": spec.help or None}
+    if spec.type == "map":
+        options["default_factory"] = FrozenMap
+    else:
+        options["default"] = SecretRef() if spec.type == "secret" else None
+    if spec.is_numeric:
+        options |= {"ge": spec.minimum, "le": spec.maximum}
+    return _annotation(spec), Field(**options)
+
+
+def _annotation(spec: FieldSpec) -> Any:
+    if spec.type == "choice":
+        return Annotated[Literal[spec.choices] | None, BeforeValidator(_unset_if_blank)]
+    return _ANNOTATIONS[spec.type]
+
+
+def _unset_if_blank(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _check_text(text: str | None) -> str | None:
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in text or ""):
+        raise ValueError(f"{_shown(text)} has a line break or control character in it. Remove it.")
+    return text
+
+
+def _check_map(values: dict[str, str]) -> dict[str, str]:
+    for name, value in values.items():
+        if not name or name != name.strip():
+            raise ValueError(f"{name!r} is not a name: it is empty, or has a space at an end.")
+        if name.casefold() in _KEY_HEADERS:
+            # The value stays out of the message.
+            raise ValueError(
+                f"{name!r} carries a key, and this mapping is stored in plain text. "
+                "Put the key into the key field instead."
+            )
+        _check_text(name)
+        _check_text(value)
+    return values
+
+
+def _reference(value: Any) -> Any:
+    return SecretRef() if value is None else value
+
+
+def _shown(text: str | None) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+_Text = Annotated[str | None, BeforeValidator(_unset_if_blank), AfterValidator(_check_text)]
+_ANNOTATIONS: Final[dict[str, Any]] = {
+    "text": _Text,
+    "model": _Text,
+    "url": Annotated[
+        str | None,
+        BeforeValidator(_unset_if_blank),
+        AfterValidator(lambda url: None if url is None else check_url(url)),
+    ],
+    "number": float | None,
+    "integer": int | None,
+    "boolean": bool | None,
+    "map": Annotated[StringMap, AfterValidator(_check_map)],
+    "secret": Annotated[SecretRef, BeforeValidator(_reference)],
+}
+
+
+def _auth_check(definition: ProviderDefinition) -> Callable[[Any, str], str]:
+    known = [mode.id for mode in definition.auth]
+
+    def check_auth(cls: Any, auth: str) -> str:
+        if auth and auth not in known:
+            allowed = ", ".join(map(repr, known)) or "none, since it takes no key"
+            raise ValueError(
+                f"{auth!r} is not a way to authenticate with {definition.label}. Ways: {allowed}."
+            )
+        return auth
+
+    return check_auth
+
+
+def _exclusion_check(definition: ProviderDefinition) -> Callable[[ConfigDocument], ConfigDocument]:
+    pairs = [(spec.name, other) for spec in definition.fields for other in spec.excludes]
+
+    def check_exclusions(document: ConfigDocument) -> ConfigDocument:
+        for one, other in pairs:
+            if is_set(document.at(one)) and is_set(document.at(other)):
+                raise ValueError(f"{one} and {other} cannot both be set. Set one of them to None.")
+        return document
+
+    return check_exclusions

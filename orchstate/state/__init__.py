@@ -1,0 +1,1 @@
+"""The observable present: traits, records, transactions, undo, events."""

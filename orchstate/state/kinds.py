@@ -1,0 +1,46 @@
+"""What the state has to know of a kind of documents; everything else is the same for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchstate.models.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of documents.
+
+    Parameters
+    ----------
+    name
+        The word stored with each document, such as ``"config"``.
+    document_class
+        Returns the class for the flat plain values of a document: that of its provider,
+        for a config.
+    prepare
+        Returns the document that an edit really starts from, and the changes that it
+        really means: a change of provider puts old fields away and brings others back.
+        Most kinds return what they are given.
+    """
+
+    name: str
+    document_class: Callable[[Mapping[str, Any]], type[Document]]
+    prepare: Callable[[Document, dict[str, Any]], tuple[Document, dict[str, Any]]] = (
+        lambda document, changes: (
+            document,
+            changes,
+        )
+    )
+
+
+Kinds = dict[str, Kind]
+
+
+def plain_kind(document_class: type[Document]) -> Kind:
+    """Return the kind of documents that all have one class."""
+    return Kind(document_class.kind, lambda body: document_class)

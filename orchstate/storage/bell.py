@@ -1,0 +1,129 @@
+"""The doorbell: tells other processes on this machine that there is something to read.
+
+A lost ring costs time, never a change: whoever waits also looks by itself, seldom where
+there is a bell and often where there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import select
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+# A process that rings itself is awake at once; nobody else may look this seldom without a bell.
+POLL_WITH_BELL_S: Final = 0.25
+POLL_WITHOUT_BELL_S: Final = 0.025
+_BASE: Final = Path("/tmp")  # noqa: S108 - what is made in it is private, and checked to be
+
+
+class Bell:
+    """A Unix datagram socket per process, all of one store in one folder.
+
+    Parameters
+    ----------
+    store
+        What processes have in common: the path of the store's file. None for a bell that
+        only wakes its own process.
+    """
+
+    def __init__(self, store: Path | None) -> None:
+        self._folder = _folder(store) if store else None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._inner, self._waker = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (self._socket, self._inner, self._waker):
+            end.setblocking(False)
+        self._address = self._bind()
+
+    @property
+    def poll_s(self) -> float:
+        """How long to trust the bell before looking oneself, in seconds."""
+        return POLL_WITH_BELL_S if self._address else POLL_WITHOUT_BELL_S
+
+    def ring(self) -> None:
+        """Ring at all others; never waits, never fails."""
+        if not self._folder:
+            return
+        for address in self._others():
+            try:
+                self._socket.sendto(b"!", address)
+            except (ConnectionRefusedError, FileNotFoundError):
+                # Its owner is gone.
+                with contextlib.suppress(OSError):
+                    os.unlink(address)
+            except OSError:
+                continue
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until rung or woken; return whether another process rang."""
+        ends = [self._inner, self._socket]
+        ready, _, _ = select.select(ends, [], [], timeout_s)
+        for end in ready:
+            _drain(end)
+        return self._socket in ready
+
+    def wake(self) -> None:
+        """End this process's own wait, from any thread."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._waker.send(b"!")
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._address:
+            with contextlib.suppress(OSError):
+                os.unlink(self._address)
+            self._address = ""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's handles and leave the address to the parent (after a fork)."""
+        for end in (self._socket, self._inner, self._waker):
+            end.close()
+
+    def _bind(self) -> str:
+        if not self._folder:
+            return ""
+        address = str(self._folder / f"{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            self._socket.bind(address)
+        except OSError:
+            return ""
+        return address
+
+    def _others(self) -> list[str]:
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return []
+        addresses = (f"{self._folder}/{name}" for name in names)
+        return [address for address in addresses if address != self._address]
+
+
+def _folder(store: Path) -> Path | None:
+    """Return a private folder that all processes find whatever their environment says.
+
+    Its path is short, since socket addresses have 104 bytes at most.
+    """
+    digest = hashlib.sha256(os.fsencode(store.resolve())).hexdigest()[:16]
+    folder = _BASE / f"orchstate-{os.getuid()}" / digest
+    return folder if _is_private(folder.parent) and _is_private(folder) else None
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+
+
+def _drain(end: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            end.recv(16)

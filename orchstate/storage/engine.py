@@ -1,0 +1,231 @@
+"""What an engine is: the place where accepted intents become revisions, in one order for all.
+
+An engine gives every revision a *seq*: the store-wide, gap-free number of its commit. It
+decides nothing itself: what an intent means for the present rows is said by a pure
+function, :data:`Decide`, that is called inside the engine's transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from orchstate.models.intent import Intent, Origin, Verb
+
+Outcome = Literal["committed", "merged", "conflict", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The present, or a past, state of one document.
+
+    Parameters
+    ----------
+    id, kind, name
+        Which document.
+    revision
+        Number of its revision, from 1.
+    seq
+        Number of the commit that made it.
+    schema
+        Version of the document's schema.
+    created_us, updated_us
+        Microseconds since 1970 (UTC).
+    user
+        Who created it.
+    deleted
+        Whether the document is gone; the body is its last one.
+    body
+        Canonical JSON of the flat values that differ from the defaults.
+    writer
+        Id of the process that made this revision.
+    foreign_seq
+        Seq of the last revision that was made by another writer than `writer`, 0 if none.
+    """
+
+    id: str
+    kind: str
+    name: str
+    revision: int
+    seq: int
+    schema: int
+    created_us: int
+    updated_us: int
+    user: str
+    deleted: bool
+    body: str
+    writer: str
+    foreign_seq: int
+
+    def checksum(self) -> bytes:
+        """Return the BLAKE2b sum over everything that the row means."""
+        fields = (
+            self.id,
+            self.revision,
+            self.schema,
+            self.kind,
+            self.name,
+            self.seq,
+            self.created_us,
+            self.updated_us,
+            self.user,
+            int(self.deleted),
+            self.body,
+            self.writer,
+            self.foreign_seq,
+        )
+        return hashlib.blake2b("\x1f".join(map(str, fields)).encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One committed change of one document: a row of the history.
+
+    Parameters
+    ----------
+    row
+        The document after the change.
+    verb
+        What happened to it.
+    diff
+        Canonical JSON ``{path: [old, new]}`` of the plain values that changed.
+    at_us
+        When the edit was accepted, in microseconds since 1970 (UTC).
+    txn, label
+        Id and name of the transaction it belongs to.
+    origin
+        Who made it, and where.
+    n
+        Number of its intent among those of its writer.
+    """
+
+    row: Row
+    verb: Verb
+    diff: str
+    at_us: int
+    txn: str
+    label: str
+    origin: Origin
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A row that a decision wants written; the engine numbers it."""
+
+    verb: Verb
+    id: str
+    kind: str
+    name: str
+    schema: int
+    body: str
+    diff: str
+    created_us: int
+    updated_us: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an intent.
+
+    Parameters
+    ----------
+    outcome
+        ``"rejected"`` and ``"conflict"`` have no writes; the intent is parked.
+    writes
+        The rows to write, in order.
+    reason
+        One sentence for people when the intent was not simply committed.
+    error
+        Name of the error class that stands for a rejection.
+    """
+
+    outcome: Outcome
+    writes: tuple[Write, ...] = ()
+    reason: str = ""
+    error: str = ""
+
+
+class Snapshot(Protocol):
+    """Documents as they are, or were at some seq; deleted ones are included where said."""
+
+    def get(self, id: str) -> Row | None:
+        """Return the row of an id, also of a deleted document."""
+
+    def find(self, kind: str, name: str) -> Row | None:
+        """Return the living document of a name, compared by :func:`name_key`."""
+
+    def rows(self, kind: str | None = None) -> Iterable[Row]:
+        """Return all living documents, of one kind or of all, by creation."""
+
+
+Decide = Callable[[Snapshot, "Intent", str], Decision]
+"""What becomes of an intent of a writer, given the present rows; pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit did.
+
+    Parameters
+    ----------
+    before
+        The seq before it: revisions between the caller's cursor and `before` are foreign.
+    revisions
+        What it wrote, in order.
+    decisions
+        By number of the intent; an intent that had been applied before has none.
+    """
+
+    before: int
+    revisions: Sequence[Revision]
+    decisions: dict[int, Decision]
+
+
+class Engine(Protocol):
+    """The one protocol of SQLite and PostgreSQL."""
+
+    store_id: str
+
+    def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
+        """Apply intents exactly once, all in one durable transaction.
+
+        Raises
+        ------
+        StoreError
+            If it could not be done now; nothing was applied.
+        """
+
+    def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
+        """Return the revisions after `seq` in commit order."""
+
+    def snapshot(self, seq: int | None = None) -> Snapshot:
+        """Return the documents as they are (None), or were at `seq`."""
+
+    def seq(self) -> int:
+        """Return the number of the last commit."""
+
+    def applied(self, writer: str) -> int:
+        """Return the number of the last intent of a writer that has an outcome, 0 if none."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until woken, or until others may have committed; return whether they may have."""
+
+    def wake(self) -> None:
+        """End a running or the next :meth:`wait`, from any thread."""
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy to a new file while others go on working."""
+
+    def check(self) -> list[str]:
+        """Return one sentence per damage found in the stored data; empty when sound."""
+
+    def close(self) -> None:
+        """Release everything; harmless when repeated."""

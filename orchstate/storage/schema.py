@@ -1,0 +1,101 @@
+"""The tables of the SQLite engine, and how older ones become the present ones.
+
+``doc`` has the present row of every document, ``rev`` every revision whole, ``applied``
+the last intent of each writer that has an outcome, ``parked`` the intents that were not
+committed, ``clock`` the one counter from which seqs come, ``meta`` what is fixed at birth.
+
+Steps are only ever appended: each is one transaction together with the number it sets.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from orchstate.errors import NewerSchemaError, StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+# "orch" in the file's header, so that a store is told from any other SQLite database.
+APPLICATION_ID: Final = 0x6F726368
+
+_STEPS: Final = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)",
+        "INSERT INTO clock VALUES (1, 0)",
+        """CREATE TABLE doc (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, name_key TEXT NOT NULL,
+            revision INTEGER NOT NULL, seq INTEGER NOT NULL, schema INTEGER NOT NULL,
+            created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, user TEXT NOT NULL,
+            deleted INTEGER NOT NULL, body TEXT NOT NULL, writer TEXT NOT NULL, foreign_seq INTEGER NOT NULL,
+            checksum BLOB NOT NULL) WITHOUT ROWID""",
+        "CREATE UNIQUE INDEX doc_name ON doc (kind, name_key) WHERE deleted = 0",
+        """CREATE TABLE rev (
+            seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+            revision INTEGER NOT NULL, schema INTEGER NOT NULL, created_us INTEGER NOT NULL,
+            updated_us INTEGER NOT NULL, user TEXT NOT NULL, deleted INTEGER NOT NULL, body TEXT NOT NULL,
+            writer TEXT NOT NULL, foreign_seq INTEGER NOT NULL, checksum BLOB NOT NULL,
+            verb TEXT NOT NULL, diff TEXT NOT NULL, at_us INTEGER NOT NULL, txn TEXT NOT NULL,
+            label TEXT NOT NULL, actor TEXT NOT NULL, notebook TEXT NOT NULL, cell TEXT NOT NULL,
+            n INTEGER NOT NULL)""",
+        "CREATE INDEX rev_id ON rev (id, seq)",
+        "CREATE TABLE applied (writer TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE parked (
+            writer TEXT NOT NULL, n INTEGER NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+            error TEXT NOT NULL, seq INTEGER NOT NULL, intent BLOB NOT NULL,
+            PRIMARY KEY (writer, n)) WITHOUT ROWID""",
+    ),
+)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return how many steps a file has had, 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that is not a store, or that a newer version wrote.
+
+    Raises
+    ------
+    StoreError
+        If the file is the database of another program.
+    NewerSchemaError
+        If it needs a newer orchstate; it stays as it is.
+    """
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != APPLICATION_ID and tables:
+        raise StoreError(f"{str(path)!r} is a database of another program. Choose another path.")
+    found = version_of(connection)
+    if found > len(_STEPS):
+        raise NewerSchemaError(
+            f"{str(path)!r} has store format {found}, and this orchstate knows {len(_STEPS)}. "
+            "Install a newer orchstate; the file was not touched."
+        )
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file to the present tables; harmless when it has them."""
+    for step in range(version_of(connection), len(_STEPS)):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have been faster.
+            if version_of(connection) == step:
+                _run(connection, step)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _run(connection: sqlite3.Connection, step: int) -> None:
+    for statement in _STEPS[step]:
+        connection.execute(statement)
+    if step == 0:
+        connection.execute("INSERT INTO meta VALUES ('store_id', ?)", [str(uuid.uuid4())])
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {step + 1}")

@@ -1,0 +1,381 @@
+"""The store: what a notebook holds, and how one is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from traitlets import Bunch, HasTraits
+
+from orchstate.config import Config, Configs, Services, config_kind
+from orchstate.errors import OrchstateError, ValidationError
+from orchstate.history.history import History
+from orchstate.models.config import ConfigDocument
+from orchstate.models.profile import ProfileDocument, SnapshotDocument
+from orchstate.models.secret import SecretRef
+from orchstate.models.settings import SettingsDocument
+from orchstate.origin import origin
+from orchstate.providers.registry import Registry
+from orchstate.secrets.secrets import Secrets
+from orchstate.state.events import Event
+from orchstate.state.kinds import Kinds, plain_kind
+from orchstate.state.record import Record, derive
+from orchstate.state.state import State
+from orchstate.state.traits import ComputedTrait
+
+if TYPE_CHECKING:
+    import contextlib
+    import os
+    from collections.abc import Callable
+
+    from orchstate.exchange.plan import ImportPlan
+    from orchstate.history.moments import When
+    from orchstate.history.past import PastState
+    from orchstate.models.document import Document
+    from orchstate.secrets.secrets import Mode
+    from orchstate.secrets.store import SecretStore
+    from orchstate.state.undo import Undone
+    from orchstate.storage.sqlite import SqliteEngine
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
+_FOLLOWED: Final = ("active", "status", "pending", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a store was opened; one target has one set of options per process."""
+
+    read_only: bool
+    secrets: Mode | SecretStore
+    actor: str
+
+
+class Settings(Record):
+    """The settings of a store: every leaf a trait, such as ``settings.agents.timeout``."""
+
+
+class ActiveTrait(ComputedTrait):
+    """The config in use: assign a config, a name, an id, or None."""
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        obj._set_active(value)
+
+
+class Store(HasTraits):
+    """All state of one store, as this notebook sees and changes it.
+
+    Made by :func:`orchstate.open`.
+    """
+
+    active = ActiveTrait(lambda store: store._active(), help="The config in use, or None.")
+    status = ComputedTrait(
+        lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
+    )
+    pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
+    error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
+
+    def __init__(self, engine: SqliteEngine, journal: Any, options: Options, *, vault_path: Path) -> None:
+        super().__init__()
+        self._engine = engine
+        self._options = options
+        self.providers = Registry()
+        self.secrets = Secrets(options.secrets, vault_path=vault_path)
+        kinds = kinds_of(self.providers)
+        self._state = State(
+            engine,
+            journal,
+            kinds,
+            record_class=_record_class,
+            origin=partial(origin, options.actor),
+            changed=self._tell,
+        )
+        self.configs = Configs(self._state, "config")
+        self.history = History(
+            engine,
+            kinds,
+            flush=self._state.flush,
+            find=partial(self._state.find, "config"),
+            snapshots=self._snapshots,
+        )
+        self._state.services = Services(
+            self.providers, self.secrets, self.history, engine.store_id, self.settings
+        )
+        self._told = self._followed()
+        self._state.subscribe(self._sweep_secrets)
+
+    # -- state ------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path | None:
+        """The store's file; None for a store in memory."""
+        return self._engine.path
+
+    @property
+    def id(self) -> str:
+        """The store's id, the same for everybody who opens it."""
+        return self._engine.store_id
+
+    @property
+    def actor(self) -> str:
+        """Who edits here, as the history shows it."""
+        return self._options.actor
+
+    @property
+    def settings(self) -> Settings:
+        """The settings: one record with nested ones; made with the first change."""
+        id = str(uuid.uuid5(uuid.UUID(self.id), "settings:settings:0"))
+        return cast("Settings", self._state.singleton(id, SettingsDocument.initial(id)))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step of this process to undo."""
+        return self._state.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undone step to do again."""
+        return self._state.can_redo
+
+    # -- editing ----------------------------------------------------------------------
+
+    def transaction(self, label: str = "") -> contextlib.AbstractContextManager[None]:
+        """Make the edits of a ``with`` block all or nothing, one undo step, one round of notifications.
+
+        Parameters
+        ----------
+        label
+            What the block is called in the history.
+        """
+        return self._state.transaction(label)
+
+    def undo(self) -> Undone:
+        """Take back this process's last step, as far as nobody changed it since."""
+        return self._state.undo()
+
+    def redo(self) -> Undone:
+        """Do again what was undone last."""
+        return self._state.redo()
+
+    # -- following --------------------------------------------------------------------
+
+    def subscribe(
+        self, listener: Callable[[Event], object], event: type[Event] | None = None
+    ) -> Callable[[], None]:
+        """Have `listener` called with every committed event, in seq order.
+
+        Parameters
+        ----------
+        listener
+            Called with the event, in the thread that opened the store.
+        event
+            Class of events, such as ``orch.Updated``; None for all.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        return self._state.subscribe(listener, event or Event)
+
+    # -- time -------------------------------------------------------------------------
+
+    def at(self, when: When) -> PastState:
+        """Return the store as it was: at a seq, a datetime, ISO text, or the name of a snapshot.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such moment.
+        """
+        return self.history.at(when)
+
+    def snapshot(self, name: str, note: str = "") -> int:
+        """Give this moment a name for :meth:`at`; returns its seq.
+
+        Raises
+        ------
+        DuplicateNameError
+            If there is a snapshot of that name.
+        FlushError
+            If edits before it could not be committed.
+        """
+        seq = self.flush()
+        self._state.create("snapshot", name, {"seq": seq, "note": note})
+        self.flush()
+        return seq
+
+    # -- outcomes ---------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Return the store's seq once everything accepted before is committed and on disk.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as there is progress.
+
+        Raises
+        ------
+        FlushError
+            If it is not; the edits stay in the outbox and are not lost.
+        """
+        return self._state.flush(timeout)
+
+    async def aflush(self, timeout: float | None = None) -> int:
+        """Do what :meth:`flush` does without stopping the event loop."""
+        await asyncio.to_thread(self._state.wait, timeout)
+        return self._state.flush(0)
+
+    def close(self) -> None:
+        """Commit what is accepted and release everything; harmless when repeated."""
+        self._state.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- sharing ----------------------------------------------------------------------
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the set-up to one JSON file without secrets; returns its path.
+
+        Raises
+        ------
+        SetupError
+            If the file cannot be written.
+        """
+        from orchstate.exchange.export import export
+
+        return export(self, Path(path))
+
+    def plan_import(self, source: Any) -> ImportPlan:
+        """Return what importing a set-up would do here; nothing is changed by it.
+
+        Parameters
+        ----------
+        source
+            Path of a setup file, or its content as text, bytes or dict.
+
+        Raises
+        ------
+        SetupError
+            If it is no setup that this version can read; says where and why.
+        """
+        from orchstate.exchange.plan import plan_import
+
+        return plan_import(self, source)
+
+    # -- views ------------------------------------------------------------------------
+
+    def form(self) -> Any:
+        """Return the form of the whole store: the list of configs and the form of the chosen one."""
+        from orchstate.widgets.store_form import StoreForm
+
+        return StoreForm(self)
+
+    def __repr__(self) -> str:
+        where = str(self.path) if self.path else ":memory:"
+        if self._state.closed:
+            return f"<Store {where}: closed>"
+        known = sum(entry.kind == "config" and entry.exists for entry in self._state.view.loaded())
+        pending = f", {self._state.pending} saving" if self._state.pending else ""
+        return f"<Store {where}: {self._status()}, {known} configs in memory{pending}>"
+
+    # -- inside -----------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        self._state.catch_up()
+
+    def _status(self) -> Status:
+        if self._state.closed:
+            return "closed"
+        if self._options.read_only:
+            return "read-only"
+        if self._state.failing:
+            return "degraded"
+        return "saving" if self._state.pending else "ready"
+
+    def _active(self) -> Config | None:
+        id = self._state.find("profile", self.actor)
+        profile = self._state.document(id) if id else None
+        active = profile.active if isinstance(profile, ProfileDocument) else None
+        if active is None or self._state.document(active) is None:
+            return None
+        return cast("Config", self._state.record(active))
+
+    def _set_active(self, value: Config | str | None) -> None:
+        if isinstance(value, str):
+            value = self.configs[value]
+        if value is not None and not isinstance(value, Config):
+            raise ValidationError(f"{value!r} cannot be active. Assign a config, its name or id, or None.")
+        active = value.id if value is not None else None
+        id = self._state.find("profile", self.actor)
+        if id:
+            self._state.update(id, {"active": active})
+        elif active is not None:
+            self._state.create("profile", self.actor, {"active": active}, upsert=True)
+        self._tell()
+
+    def _snapshots(self) -> dict[str, int]:
+        documents = (self._state.document(id) for id in self._state.ids("snapshot"))
+        return {found.name: found.seq for found in documents if isinstance(found, SnapshotDocument)}
+
+    def _followed(self) -> tuple[Any, ...]:
+        return (self._active(), self._status(), self._state.pending, self._state.error)
+
+    def _tell(self) -> None:
+        """Tell those who observe the store's own traits; costs nothing when nobody does."""
+        if not self._trait_notifiers:
+            return
+        before, self._told = self._told, self._followed()
+        for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
+            if old is not new and old != new:
+                self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
+
+    def _sweep_secrets(self, event: Event) -> None:
+        """Remove the value of a key that no document refers to any more."""
+        if event.external or event.kind != "config":
+            return
+        gone = [old for old, _ in event.changes.values() if _is_stored_secret(old)]
+        if gone:
+            now = self._state.document(event.id)
+            kept = str(now.body()) if now else ""
+            for ref in gone:
+                if ref["name"] not in kept:
+                    self._state.in_background(partial(self._delete_secret, ref))
+
+    def _delete_secret(self, plain: dict[str, str]) -> None:
+        try:
+            self.secrets.delete(SecretRef.model_validate(plain))
+        except OrchstateError as error:
+            logger.warning("A key that is not used any more could not be removed: %s", error)
+
+
+def kinds_of(registry: Registry) -> Kinds:
+    """Return the kinds of documents in a store, with configs as `registry` defines them."""
+    plain: tuple[type[Document], ...] = (SettingsDocument, ProfileDocument, SnapshotDocument)
+    kinds = [config_kind(registry), *map(plain_kind, plain)]
+    return {kind.name: kind for kind in kinds}
+
+
+def _record_class(document_class: type[Document]) -> type[Record]:
+    if issubclass(document_class, ConfigDocument):
+        return derive(document_class, Config)
+    return derive(document_class, Settings if issubclass(document_class, SettingsDocument) else Record)
+
+
+def _is_stored_secret(plain: Any) -> bool:
+    return (
+        isinstance(plain, dict)
+        and plain.keys() == {"source", "name"}
+        and plain["source"] in ("keyring", "vault", "memory")
+    )
