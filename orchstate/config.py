@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets as tokens
 import warnings
 from dataclasses import dataclass
@@ -113,7 +112,9 @@ class Config(Record):
 
     async def acheck(self) -> CheckResult:
         """Do what :meth:`check` does without stopping the event loop."""
-        return await asyncio.to_thread(self.check)
+        from orchstate.clients.check import acheck
+
+        return await acheck(self._connection())
 
     def models(self) -> list[Model]:
         """Return the models that the provider offers to this config now.
@@ -129,7 +130,9 @@ class Config(Record):
 
     async def amodels(self) -> list[Model]:
         """Do what :meth:`models` does without stopping the event loop."""
-        return await asyncio.to_thread(self.models)
+        from orchstate.clients.models import alist_models
+
+        return await alist_models(self._connection())
 
     def ask(self, prompt: str, *, system: str | None = None) -> Answer:
         """Return the model's answer to a prompt, with latency, tokens and stamp.
@@ -145,7 +148,9 @@ class Config(Record):
 
     async def aask(self, prompt: str, *, system: str | None = None) -> Answer:
         """Do what :meth:`ask` does without stopping the event loop."""
-        return await asyncio.to_thread(self.ask, prompt, system=system)
+        from orchstate.clients.ask import aask
+
+        return await aask(self._connection(), prompt, system=system)
 
     def form(self) -> Any:
         """Return the form: a widget that edits this config and shows every change of it."""

@@ -42,13 +42,14 @@ async def awithin(seconds: float, work: Callable[[], T]) -> T:
 
 def _started(work: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
+    # Running from the start, so that whoever stops waiting cannot take it from under the thread.
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
 
     threading.Thread(target=run, name="orchstate-call", daemon=True).start()
     return future

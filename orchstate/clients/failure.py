@@ -137,8 +137,6 @@ def _reason(error: BaseException, status: int | None) -> Reason:
         return "tls"
     if _find(chain, TimeoutError) or any("Timeout" in name for name in names):
         return "timeout"
-    if _find(chain, UnicodeEncodeError) or "LocalProtocolError" in names:
-        return "unexpected"
     if _find(chain, ConnectionError) or names & _BROKEN_OFF:
         return "unreachable"
     return "unexpected"

@@ -46,7 +46,7 @@ class FieldSpec(_Part):
     Examples
     --------
     >>> FieldSpec(name="top_p", type="number", label="Top p", minimum=0, maximum=1)
-    <FieldSpec top_p: number, 0 to 1>
+    <FieldSpec top_p: number from 0 to 1>
     """
 
     name: str
@@ -187,8 +187,9 @@ class FieldSpec(_Part):
         return f"This does not look like the usual {self.label}{usual}. It is kept as it is."
 
     def __repr__(self) -> str:
-        limits = [str(limit) for limit in (self.minimum, self.maximum) if limit is not None]
-        return f"<FieldSpec {self.name}: {self.type}{', ' if limits else ''}{' to '.join(limits)}>"
+        low = "" if self.minimum is None else f" from {self.minimum}"
+        high = "" if self.maximum is None else f" to {self.maximum}"
+        return f"<FieldSpec {self.name}: {self.type}{low}{high}>"
 
     __str__ = __repr__
 

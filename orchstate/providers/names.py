@@ -9,10 +9,11 @@ from orchstate.models.config import ConfigDocument
 
 # What every record offers, and what a config adds to it.
 RECORD_NAMES: Final = frozenset(
-    "aask acheck aclient active aexplain amodels ask astream check client collection create delete "
-    "document duplicate environment explain form get history items keys models origin pop receipt record "
-    "refresh reset restore revision run secrets set stamp store stream sync_state to_dict to_frame "
-    "to_kwargs undo update validation values".split()
+    "aask acheck aclient active aexplain amodels ask astream check client collection create definition "
+    "delete document document_class duplicate environment error explain fingerprint form get history "
+    "items keys models origin pop receipt record refresh reset restore revision run secrets set "
+    "set_secret show stamp store stream sync_state tell to_dict to_frame to_kwargs undo update validation "
+    "values".split()
 )
 # What traitlets.HasTraits offers; written down, so that reading a definition needs no traitlets.
 TRAITLETS_NAMES: Final = frozenset(

@@ -103,7 +103,8 @@ class Registry:
         return len(self.ids)
 
     def __contains__(self, provider_id: object) -> bool:
-        return provider_id in self.ids
+        own = self._load_own().get(provider_id) if isinstance(provider_id, str) else None
+        return not isinstance(own, SetupError) and (own is not None or provider_id in self._list_packaged())
 
     def __repr__(self) -> str:
         # A repr reads no file, so it shows what has been looked at so far.

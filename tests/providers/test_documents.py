@@ -1,0 +1,132 @@
+"""Document classes made from definitions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchstate.errors import ValidationError
+from orchstate.models.secret import SecretRef
+from orchstate.providers.documents import UnknownProviderDocument, document_class, is_set
+from tests.providers.definitions import NOW, document, lab
+
+
+def test_a_field_only_in_the_definition_appears_in_documents_and_schema():
+    fields = [{"name": "depth", "type": "integer", "label": "Depth", "help": "How deep.", "maximum": 9}]
+    made = document_class(lab(auth=[], fields=fields))
+    schema = made.model_json_schema()["properties"]["depth"]
+    assert made.model_fields["depth"].title == schema["title"] == "Depth"
+    assert schema["description"] == "How deep."
+    assert schema["anyOf"][0] == {"type": "integer", "maximum": 9}
+
+
+def test_equal_definitions_give_the_same_class():
+    assert document_class(lab()) is document_class(lab())
+    assert document_class(lab()) is not document_class(lab(label="Other"))
+
+
+def test_nothing_is_set_at_first():
+    fresh = document(lab())
+    assert [spec.name for spec in lab().fields if is_set(getattr(fresh, spec.name))] == []
+    assert fresh.body() == {"name": "gpt", "provider": "lab"}
+
+
+def test_a_secret_is_a_reference():
+    assert document_class(lab()).model_fields["api_key"].annotation is SecretRef
+    assert document(lab()).at("api_key") == SecretRef()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heat": 3}, r"heat: 3 is too large: at most 2"),
+        ({"heat": -0.1}, r"heat: -0.1 is too small: at least 0"),
+        ({"heat": "1"}, r"heat: '1' is not a number"),
+        ({"heat": True}, r"heat: True is not a number"),
+        ({"heat": float("nan")}, r"heat: nan is not a finite number"),
+        ({"limit": 1.5}, r"limit: 1.5 is not a whole number"),
+        ({"limit": 0}, r"limit: 0 is too small: at least 1"),
+        ({"fast": 1}, r"fast: 1 is neither True nor False"),
+        ({"size": "huge"}, r"size: 'huge' is not one of 'small' or 'large'"),
+        ({"note": "a\nb"}, r"note: 'a\\nb' has a line break or control character in it. Remove it"),
+        ({"model": 5}, r"model: 5 is not text"),
+        ({"base_url": "example.com"}, r"base_url: 'example.com' is not a URL .* http:// or https://"),
+        ({"headers": ["X"]}, r"headers: \['X'\] is not a mapping such as"),
+        ({"headers": {" X": "1"}}, r"headers: ' X' is not a name"),
+        ({"headers": {"X": "1\r\nY: 2"}}, r"headers: '1\\r\\nY: 2' has a line break"),
+        ({"auth": "token"}, r"auth: 'token' is not a way to authenticate with Our lab's server. Ways: 'key'"),
+        ({"note": "x", "size": "small"}, r"note and size cannot both be set. Set one of them to None"),
+    ],
+)
+def test_a_value_that_breaks_a_rule_is_refused_with_value_rule_and_next_step(
+    change: dict[str, Any], message: str
+):
+    with pytest.raises(ValidationError, match=message):
+        document(lab()).replaced(change)
+
+
+@pytest.mark.parametrize("name", ["note", "model", "base_url", "size"])
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_empty_text_means_not_set(name: str, empty: str):
+    assert document(lab(), **{name: empty}).at(name) is None
+
+
+def test_a_trailing_slash_of_a_url_is_kept():
+    assert document(lab(), base_url="http://127.0.0.1/v1/").at("base_url") == "http://127.0.0.1/v1/"
+
+
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "Proxy-Authorization", "Cookie"])
+def test_a_key_among_the_headers_is_refused_and_not_quoted(header: str):
+    with pytest.raises(ValidationError, match=f"'{header}' carries a key") as caught:
+        document(lab()).replaced({"headers": {header: "Bearer sk-very-secret"}})
+    assert "very-secret" not in str(caught.value)
+
+
+def test_a_literal_key_is_refused_and_not_quoted():
+    with pytest.raises(ValidationError, match="api_key: needs a reference to a secret") as caught:
+        document(lab()).replaced({"api_key": "sk-very-secret"})
+    assert "very-secret" not in str(caught.value)
+
+
+def test_none_takes_a_secret_away():
+    with_key = document(lab(), api_key=SecretRef(source="env", name="LAB_KEY"))
+    assert with_key.replaced({"api_key": None}).at("api_key") == SecretRef()
+
+
+def test_a_provider_without_auth_has_no_way_to_name():
+    with pytest.raises(ValidationError, match="Ways: none, since it takes no key"):
+        document(lab(auth=[])).replaced({"auth": "key"})
+
+
+def test_an_unknown_provider_keeps_every_value():
+    body = {"name": "old", "provider": "gone", "heat": 0.5, "api_key": {"source": "env", "name": "X"}}
+    envelope = {"id": "1", "created_at": NOW, "updated_at": NOW}
+    kept = UnknownProviderDocument.from_body(envelope, body)
+    assert kept.body() == body
+    assert kept.issues() == ()
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "heat": st.floats(0, 2),
+            "limit": st.integers(1, 2**70),
+            "fast": st.booleans(),
+            "size": st.sampled_from(["small", "large"]),
+            "model": st.text(st.characters(categories=["L", "N", "P"]), min_size=1),
+            "headers": st.dictionaries(st.text("ABC-", min_size=1), st.text("abc", max_size=9), min_size=1),
+            "api_key": st.builds(SecretRef, source=st.just("env"), name=st.text("ABC_", min_size=1)),
+        },
+    )
+)
+def test_a_document_survives_the_round_trip_through_json(values: dict[str, Any]):
+    before = document(lab(), **values)
+    body = json.loads(json.dumps(before.body()))
+    envelope = {"id": "1", "created_at": NOW, "updated_at": NOW}
+    assert document_class(lab()).from_body(envelope, body) == before
+    assert body.keys() == {"name", "provider", *values}
