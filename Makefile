@@ -7,6 +7,8 @@ ARGS ?=
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$name; break; }; done)
 
+# What the notebooks use; a variable, because its commas would end an argument of $(call).
+LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
@@ -59,7 +61,7 @@ clean:  ## Remove what tests and builds leave behind; the environments stay
 
 $(VENV)/.lab: pyproject.toml tests/constraints.txt | $(VENV)/.made
 	@echo "Installing orchstate and JupyterLab into $(VENV) ..."
-	@$(call install,.[lab,openai,anthropic,ollama])
+	@$(call install,$(LAB))
 	@touch $@
 
 $(VENV)/.test: pyproject.toml tests/constraints.txt | $(VENV)/.made
@@ -79,8 +81,9 @@ $(VENV)/.made:
 	@touch $@
 
 make_venv = python="$(PYTHON)"; \
-	if [ -z "$$python" ]; then \
-		echo "orchstate needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python" >&2; \
+	if ! "$$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
+		echo "orchstate needs Python 3.11 or newer; tried $${python:-python3.13, python3.12, python3.11, python3}." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python" >&2; \
 		exit 1; \
 	fi; \
 	echo "Making $(VENV) with $$python ..."; \

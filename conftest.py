@@ -13,6 +13,8 @@ from testbed.environment import shelter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Contract classes are collected as modules before the tests that inherit from them are.
+pytest.register_assert_rewrite("tests.contract")
 _folder = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 

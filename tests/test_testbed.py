@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -12,23 +11,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import keyring.errors
 import psutil
 import pytest
-from playwright.sync_api import expect
 from testbed import network
 from testbed.environment import clean, shelter
-from testbed.jupyter import CellError, Lab, Notebook, document
+from testbed.jupyter import document
 from testbed.llm import CONTEXT_TOKENS, LlmServer, write_model
-from testbed.process import TESTS, Guarded, NotReadyError
+from testbed.process import TESTS, Guarded, NotReadyError, processes_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from testbed.secret_service import SecretService
 
 
@@ -310,123 +306,10 @@ class TestSecretService:
         from testbed.secret_service import SecretService
 
         with SecretService() as service:
-            folder = os.path.dirname(service.environment["HOME"])
-            assert len(_processes_in(folder)) == 4  # the bus, the keyring, and a guard for each
-        assert _processes_in(folder) == []
-        assert not os.path.exists(folder)
-
-
-@pytest.fixture(scope="module")
-def lab(lab_factory: Callable[[dict[str, str]], Lab]) -> Lab:
-    return lab_factory({"TESTBED_GREETING": "hello"})
-
-
-@pytest.fixture
-def notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Notebook]:
-    opened = lab.notebook(["import ipywidgets", "1 + 1"], name=f"{request.node.name}.ipynb")
-    yield opened
-    opened.close()
-
-
-SLIDER = "import ipywidgets\nslider = ipywidgets.IntSlider(5, description='speed')\nslider"
-
-
-@pytest.mark.browser
-class TestJupyter:
-    def test_cells_give_their_outputs_as_text(self, notebook: Notebook) -> None:
-        assert notebook.run_all() == ["", "2"]
-        assert notebook.run(1) == "2"
-        assert notebook.run_code("print('one')\n'two'") == "one\n'two'"
-
-    def test_a_cell_that_raises_raises_here(self, notebook: Notebook) -> None:
-        with pytest.raises(CellError, match="ZeroDivisionError: division by zero"):
-            notebook.run_code("1 / 0")
-        assert "ZeroDivisionError" in notebook.run_code("1 / 0", check=False)
-
-    def test_a_cell_that_never_ends_is_given_up(self, notebook: Notebook) -> None:
-        from playwright.sync_api import Error
-
-        with pytest.raises(Error, match=r"not done within 0\.3 s"):
-            notebook.run_code("import time; time.sleep(1)", timeout_seconds=0.3)
-
-    def test_the_kernel_is_this_python_with_the_given_environment(self, notebook: Notebook) -> None:
-        assert notebook.run_code("import os, sys; print(sys.executable)").strip() == sys.executable
-        assert notebook.run_code("os.environ['TESTBED_GREETING']") == "'hello'"
-        assert notebook.run_code("os.environ.get('ORCHSTATE_STORE', 'none of ours')") == "'none of ours'"
-
-    def test_a_slider_moved_on_the_page_moves_in_the_kernel(self, notebook: Notebook) -> None:
-        notebook.run_code(SLIDER)
-        notebook.page.locator(".widget-readout").click()
-        notebook.page.keyboard.press("Control+A")
-        notebook.page.keyboard.type("42")
-        notebook.page.keyboard.press("Enter")
-        expect(notebook.page.locator(".widget-readout")).to_have_text("42")
-        assert notebook.run_code("slider.value") == "42"
-
-    def test_a_slider_moved_in_the_kernel_moves_on_the_page(self, notebook: Notebook) -> None:
-        notebook.run_code(SLIDER)
-        expect(notebook.page.locator(".widget-readout")).to_have_text("5")
-        notebook.run_code("slider.value = 17")
-        expect(notebook.page.locator(".widget-readout")).to_have_text("17")
-
-    def test_two_notebooks_have_two_kernels_and_two_pages(self, lab: Lab, notebook: Notebook) -> None:
-        other = lab.notebook([SLIDER], name="other.ipynb")
-        other.run_all()
-        notebook.run_code("slider = 'mine'")
-        assert (notebook.run_code("slider"), other.run_code("slider.value")) == ("'mine'", "5")
-        expect(other.page.locator(".widget-readout")).to_be_visible()
-        expect(notebook.page.locator(".widget-readout")).to_have_count(0)
-        other.close()
-
-    def test_a_restarted_kernel_has_forgotten(self, notebook: Notebook) -> None:
-        notebook.run_code("memory = 1")
-        notebook.restart_kernel()
-        assert notebook.run_code("'memory' in globals()") == "False"
-
-    def test_a_reloaded_page_finds_the_same_kernel(self, notebook: Notebook) -> None:
-        notebook.run_code("memory = 1")
-        notebook.load()
-        assert notebook.run_code("memory") == "1"
-
-    def test_a_saved_notebook_holds_the_state_of_its_widgets(self, notebook: Notebook) -> None:
-        notebook.run_code("ipywidgets_password = __import__('ipywidgets').Password(value='leaked')")
-        notebook.run_code("ipywidgets_password")
-        assert "leaked" in notebook.save().read_text().partition('"widgets"')[2]
-
-    def test_a_shipped_notebook_is_opened_as_a_copy(
-        self, lab: Lab, notebook: Notebook, tmp_path: Path
-    ) -> None:
-        shipped = tmp_path / "shipped.ipynb"
-        shipped.write_bytes(notebook.save().read_bytes())
-        opened = lab.open(shipped)
-        assert opened.run_all() == ["", "2"]
-        assert opened.save() != shipped
-        opened.close()
-
-    def test_a_request_to_another_host_is_listed_and_not_made(self, notebook: Notebook) -> None:
-        assert (notebook.foreign_requests, notebook.console_errors) == ([], [])
-        notebook.page.evaluate("() => fetch('http://elsewhere.invalid/x').catch(() => 0)")
-        assert notebook.foreign_requests == ["http://elsewhere.invalid/x"]
-        assert notebook.console_errors == ["Failed to load resource: net::ERR_NAME_NOT_RESOLVED"]
-
-    @pytest.mark.parametrize(("theme", "brightness"), [("JupyterLab Light", 240), ("JupyterLab Dark", 30)])
-    def test_a_screenshot_shows_the_page_in_its_theme(
-        self, notebook: Notebook, theme: str, brightness: int
-    ) -> None:
-        notebook.run_code(SLIDER)
-        notebook.set_theme(theme)
-        picture = notebook.screenshot(f"testbed-{theme.split()[-1].lower()}")
-        notebook.set_theme("JupyterLab Light")
-        assert _brightness(notebook, picture) == pytest.approx(brightness, abs=30)
-
-    def test_a_closed_lab_leaves_nothing_behind(self, lab_factory: Callable[[], Lab]) -> None:
-        lab = lab_factory()
-        lab.notebook(["1"]).run_all()
-        root = str(lab.folder.parent)
-        assert len(_processes_in(root)) == 3  # the server, its guard, a kernel
-        lab.close()
-        assert _processes_in(root) == []
-        assert not os.path.exists(root)
+            folder = Path(service.environment["HOME"]).parent
+            assert len(processes_in(folder)) == 4  # the bus, the keyring, and a guard for each
+        assert processes_in(folder) == []
+        assert not folder.exists()
 
 
 def _python(code: str, service: SecretService) -> str:
@@ -464,33 +347,3 @@ def _is_gone(number: int) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-def _processes_in(folder: str) -> list[int]:
-    """Return the processes that have this folder in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and folder in str(process.environ()):
-                found.append(process.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def _brightness(notebook: Notebook, picture: Path) -> float:
-    """Return the mean brightness of a picture, 0 to 255, as the browser itself decodes it."""
-    script = """async data => {
-        const image = new Image();
-        image.src = data;
-        await image.decode();
-        const canvas = new OffscreenCanvas(image.width, image.height);
-        const painter = canvas.getContext('2d');
-        painter.drawImage(image, 0, 0);
-        const bytes = painter.getImageData(0, 0, image.width, image.height).data;
-        let sum = 0;
-        for (let i = 0; i < bytes.length; i += 4) sum += bytes[i] + bytes[i + 1] + bytes[i + 2];
-        return sum / (bytes.length / 4 * 3);
-    }"""
-    data = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-    return float(notebook.page.evaluate(script, data))

@@ -92,3 +92,17 @@ class Guarded:
     def _complaint(self, what: str, *, running: bool, seconds: float) -> str:
         fate = f"did not give {what} within {seconds:g} s" if running else f"ended before it gave {what}"
         return f"{self.command[0]} {fate}. Its last words:\n{self.log[-_SHOWN_LOG:]}"
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the numbers of the running processes that have this folder in their environment."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and str(folder) in str(process.environ()):
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
