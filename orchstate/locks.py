@@ -141,6 +141,36 @@ class FileLock:
         return f"<FileLock {self.path.name} ({'shared, ' if self.shared else ''}{state})>"
 
 
+class FairLock(FileLock):
+    """A lock that a busy holder cannot have again and again while others wait.
+
+    Who waits for a plain `FileLock` sleeps between its tries, and a process that lets go
+    only to lock again is always faster. Here everybody passes a gate first, and the one
+    who waits for the lock keeps the gate shut meanwhile: the busy one has to queue too.
+
+    Parameters
+    ----------
+    path
+        The file to lock; the gate is a file of its own beside it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._gate = FileLock(self.path.with_name(f"{self.path.name}.gate"))
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Wait until the lock is ours and return True, or False after the time limit; see `FileLock`."""
+        if self.is_held:
+            raise RuntimeError(f"{self!r} is held already; release() it first.")
+        deadline = time.monotonic() + timeout_s
+        if not self._gate.acquire(timeout_s):
+            return False
+        try:
+            return super().acquire(max(0.0, deadline - time.monotonic()))
+        finally:
+            self._gate.release()
+
+
 def _take(fd: int, path: Path, shared: bool) -> bool | None:
     """Return True with the lock, False if somebody has it, None if `fd` is no more the file at `path`."""
     outcome: bool | None = False

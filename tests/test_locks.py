@@ -8,22 +8,23 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchstate import locks
-from orchstate.locks import FileLock
+from orchstate.locks import FairLock, FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOLD = """
 import sys, time
-from orchstate.locks import FileLock
+from orchstate.locks import FairLock, FileLock
 lock = FileLock(sys.argv[1], shared=sys.argv[2] == "shared")
 print(lock.acquire(5.0), flush=True)
 sys.stdin.read()
@@ -32,7 +33,7 @@ sys.stdin.read()
 COUNT = """
 import os, sys, time
 from pathlib import Path
-from orchstate.locks import FileLock
+from orchstate.locks import FairLock, FileLock
 counter = Path(sys.argv[2])
 for _ in range(100):
     with FileLock(sys.argv[1]) as lock:
@@ -45,7 +46,7 @@ for _ in range(100):
 # A child that outlives its parent must neither keep nor give back the parent's lock.
 FORK = """
 import os, sys, time
-from orchstate.locks import FileLock
+from orchstate.locks import FairLock, FileLock
 lock = FileLock(sys.argv[1])
 lock.acquire(5.0)
 if os.fork() == 0:
@@ -72,6 +73,17 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.communicate(timeout=10)
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """The rights of a user who is not root, who may do everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    yield
+    if is_root:
+        os.seteuid(0)
 
 
 def start(program: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -131,6 +143,16 @@ def test_readers_share_and_exclude_a_writer(path: Path) -> None:
     reader.kill()
     reader.communicate(timeout=10)
     assert FileLock(path).acquire(5.0)
+
+
+def test_a_reader_may_lock_what_it_may_not_write_and_a_writer_may_not(ordinary_user: None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.lock"
+        path.touch(0o444)
+        with FileLock(path, shared=True) as lock:
+            assert lock.is_held
+        with pytest.raises(PermissionError):
+            FileLock(path).try_acquire()
 
 
 def test_a_writer_excludes_readers(path: Path, holder: subprocess.Popen[str]) -> None:
@@ -263,3 +285,51 @@ def test_the_repr_tells_the_state(path: Path, shared: bool, shown: str) -> None:
     assert repr(lock) == shown
     with lock:
         assert repr(lock) == shown.replace("free", "held")
+
+
+_BUSY = """
+import sys, time
+from pathlib import Path
+from orchstate.locks import FairLock, FileLock
+lock = {"fair": FairLock, "plain": FileLock}[sys.argv[1]](Path(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 1.5
+count = 0
+while time.monotonic() < end:
+    if lock.acquire(10):
+        count += 1
+        time.sleep(0.001)
+        lock.release()
+print(count)
+"""
+
+
+def _turns(kind: str, path: Path) -> list[int]:
+    """Have three processes take a lock again and again; return how often each had it."""
+    busy = [
+        subprocess.Popen(
+            [sys.executable, "-c", _BUSY, kind, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in busy:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    return [int(process.communicate("go\n")[0]) for process in busy]
+
+
+def test_a_fair_lock_lets_everybody_have_a_turn(tmp_path: Path) -> None:
+    turns = _turns("fair", tmp_path / "fair.lock")
+    assert min(turns) * 10 > max(turns), turns
+
+
+def test_a_fair_lock_gives_up_in_time_at_the_gate_and_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "fair.lock"
+    with FileLock(path):
+        assert not FairLock(path).acquire(timeout_s=0.01)
+    with FileLock(tmp_path / "fair.lock.gate"):
+        assert not FairLock(path).acquire(timeout_s=0.01)
+    assert FairLock(path).acquire(timeout_s=0.01)

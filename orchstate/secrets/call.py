@@ -2,7 +2,7 @@
 
 Some keyring backends hang for ever, and a thread cannot be stopped: so the call runs in
 a daemon thread of its own, and whoever waits for it stops waiting. The call may still
-end later, which its `thread` tells.
+end later.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class BoundedCall(Generic[Result]):
     def __init__(self, function: Callable[..., Result], *arguments: Any, limit_s: float) -> None:
         self._deadline = time.monotonic() + limit_s
         self._outcome: Outcome[Result] | None = None
+        self._ended = threading.Event()
         self.thread = threading.Thread(
             target=self._run, args=(function, arguments), name="orchstate-call", daemon=True
         )
@@ -64,18 +65,27 @@ class BoundedCall(Generic[Result]):
         try:
             self.thread.start()
         except RuntimeError as error:  # no more threads: too many, or the interpreter is ending
-            self._outcome = Outcome(fault=error)
+            self._end(Outcome(fault=error))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the call has returned or raised; its thread may live for a moment longer."""
+        return self._ended.is_set()
 
     def wait(self) -> Outcome[Result]:
         """Return how the call ended, or a `TimeoutError` as its fault once the limit has passed."""
-        if self._outcome is None:
-            self.thread.join(max(0.0, self._deadline - time.monotonic()))
+        self._ended.wait(max(0.0, self._deadline - time.monotonic()))
         return self._outcome or Outcome(fault=TimeoutError())
 
     def _run(self, function: Callable[..., Result], arguments: tuple[Any, ...]) -> None:
         try:
-            self._outcome = Outcome(value=function(*arguments))
+            outcome = Outcome(value=function(*arguments))
         except BaseException as error:
             # Everything counts: extension modules panic past Exception. The frames hold the arguments.
             error.__traceback__ = error.__context__ = error.__cause__ = None
-            self._outcome = Outcome(fault=error)
+            outcome = Outcome(fault=error)
+        self._end(outcome)
+
+    def _end(self, outcome: Outcome[Result]) -> None:
+        self._outcome = outcome
+        self._ended.set()

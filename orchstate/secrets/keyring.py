@@ -58,7 +58,7 @@ class KeyringStore:
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._probe: BoundedCall[Backends] | None = None
-        self._thread: threading.Thread | None = None
+        self._late: threading.Thread | None = None
 
     def problem(self) -> str | None:
         """Return why the keyring cannot be used, None if it can; looks for it at the first call."""
@@ -139,13 +139,15 @@ class KeyringStore:
     def _bounded(self, function: Callable[..., Result], *arguments: Any) -> Outcome[Result]:
         # One call at a time: a write that is late must not overtake a later one.
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._late is not None and self._late.is_alive():
                 return Outcome(fault=TimeoutError())
             call = BoundedCall(function, *arguments, limit_s=self._limit_s)
             del arguments
-            # The thread, not the call: the call's outcome is a key that nobody should hold on to.
-            self._thread = call.thread
-            return call.wait()
+            try:
+                return call.wait()
+            finally:
+                # The thread, not the call: the call's outcome is a key that nobody should hold on to.
+                self._late = None if call.has_ended else call.thread
 
     def _usable(self) -> Backends:
         outcome = self._probed()
@@ -164,7 +166,7 @@ class KeyringStore:
     def __repr__(self) -> str:
         if self._probe is None:
             return "<KeyringStore (not used yet)>"
-        if self._probe.thread.is_alive():
+        if not self._probe.has_ended:
             return "<KeyringStore (not answering)>"
         return f"<KeyringStore ({'ready' if self._probe.wait().fault is None else 'cannot be used'})>"
 

@@ -10,6 +10,7 @@ import pytest
 
 from orchstate.errors import SecretUnavailableError
 from orchstate.secrets import SecretStore
+from orchstate.secrets.call import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,8 @@ def assert_keeps_quiet(error: BaseException, secret: str) -> None:
             for frame in frames
             for name, v in frame.f_locals.items()
         }
+        outcomes = [v for frame in frames for v in frame.f_locals.values() if isinstance(v, Outcome)]
+        said += [repr((o.value, o.fault, vars(o.fault) if o.fault else None)) for o in outcomes]
         assert not [text for text in said if secret in text]
         assert not [place for place, text in kept.items() if secret in text]
 

@@ -74,11 +74,15 @@ class RaisingBackend(DictBackend):
 class LeakyBackend(DictBackend):
     """Puts the key into its errors: in the message, and as bytes beside it."""
 
+    def __init__(self, kind: type[Exception] = PasswordSetError) -> None:
+        super().__init__()
+        self.kind = kind
+
     def set_password(self, service: str, username: str, password: str) -> None:
         try:
             (b"\xff" + password.encode()).decode()
         except UnicodeDecodeError as error:
-            raise PasswordSetError(f"cannot store {password}") from error
+            raise self.kind(f"cannot store {password}") from error
 
     def get_password(self, service: str, username: str) -> str | None:
         if username == "leak":

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import secretstorage
 from keyring.backends import SecretService
 from testbed.environment import clean
 
@@ -56,6 +57,17 @@ def run(statement: str, environment: Mapping[str, str], folder: Path, *, typed: 
     return done.stdout.strip(), done.stderr.strip()
 
 
+def _delete_all() -> None:
+    """Empty our part of the keyring over one connection.
+
+    GNOME Keyring (42.1, and up to 50) aborts once in many thousand connections, when one is
+    served before the daemon has taken note of its client, so tests open no more than they need.
+    """
+    with secretstorage.dbus_init() as connection:
+        for item in list(secretstorage.search_items(connection, {"service": "orchstate"})):
+            item.delete()
+
+
 @pytest.mark.keyring
 class TestRealKeyring(SecretStoreContract):
     @pytest.fixture
@@ -67,10 +79,9 @@ class TestRealKeyring(SecretStoreContract):
     ) -> Iterator[KeyringStore]:
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", secret_service.environment["DBUS_SESSION_BUS_ADDRESS"])
         use_backend(SecretService.Keyring())
-        store = KeyringStore()
-        yield store
-        for name in ("gpt", "claude"):
-            store.delete(name)
+        # The limit has tests of its own; here a busy machine may take its time.
+        yield KeyringStore(limit_s=20.0)
+        _delete_all()
 
 
 @pytest.mark.keyring
@@ -119,7 +130,7 @@ def test_a_locked_keyring_that_nobody_unlocks_gives_a_typed_error_in_time(
         environment = {**secret_service.environment, "DISPLAY": ":99"}
         printed, _ = run(REFUSED, environment, tmp_path)
     assert re.match(
-        r"True The key 'gpt' was not read: it (is locked|did not answer).*secrets='vault'", printed
+        r"True The .*(was not read|cannot be used): it (is locked|did not answer).*'vault'", printed
     )
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -274,6 +275,43 @@ def test_a_vault_that_was_replaced_is_locked_again(vault: VaultStore) -> None:
     assert not other.has("gpt")
 
 
+def test_a_vault_that_is_replaced_while_we_wait_to_write_gets_no_foreign_entry(vault: VaultStore) -> None:
+    other = VaultStore(vault.path.with_name("other.json"), _new_kdf=quick_kdf)
+    other.unlock(PASSPHRASE)
+    caught: list[Exception] = []
+    with FileLock(vault.path.with_name("vault.json.lock")):
+        thread = threading.Thread(target=_set, args=(vault, caught))
+        thread.start()
+        time.sleep(0.1)
+        os.replace(other.path, vault.path)
+        before = vault.path.read_bytes()
+    thread.join()
+    assert [str(error) for error in caught] == [
+        f"The vault {str(vault.path)!r} was replaced just now. Try again."
+    ]
+    assert vault.path.read_bytes() == before
+
+
+def test_a_new_file_is_on_disk_before_it_takes_the_name_and_the_name_after(
+    vault: VaultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_sync(fd: int) -> None:
+        fsync(fd)
+        done.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
+
+    def note_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.append("name")
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    vault.set("gpt", "sk-1")
+    assert done == ["file", "name", "folder"]
+
+
 def test_a_vault_that_was_deleted_is_not_made_anew_with_the_old_passphrase(vault: VaultStore) -> None:
     vault.path.unlink()
     with pytest.raises(SecretUnavailableError, match="is locked"):
@@ -296,6 +334,13 @@ def test_the_repr_tells_whether_it_is_locked(vault: VaultStore) -> None:
     assert repr(vault) == "<VaultStore vault.json (unlocked)>"
     vault.lock()
     assert repr(vault) == "<VaultStore vault.json (locked)>"
+
+
+def _set(vault: VaultStore, caught: list[Exception]) -> None:
+    try:
+        vault.set("gpt", "sk-1")
+    except SecretUnavailableError as error:
+        caught.append(error)
 
 
 def _mode(path: Path) -> int:
