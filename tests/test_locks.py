@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HOLD = """
 import sys, time
-from orchstate.locks import FairLock, FileLock
+from orchstate.locks import FileLock
 lock = FileLock(sys.argv[1], shared=sys.argv[2] == "shared")
 print(lock.acquire(5.0), flush=True)
 sys.stdin.read()
@@ -33,7 +33,7 @@ sys.stdin.read()
 COUNT = """
 import os, sys, time
 from pathlib import Path
-from orchstate.locks import FairLock, FileLock
+from orchstate.locks import FileLock
 counter = Path(sys.argv[2])
 for _ in range(100):
     with FileLock(sys.argv[1]) as lock:
@@ -46,7 +46,7 @@ for _ in range(100):
 # A child that outlives its parent must neither keep nor give back the parent's lock.
 FORK = """
 import os, sys, time
-from orchstate.locks import FairLock, FileLock
+from orchstate.locks import FileLock
 lock = FileLock(sys.argv[1])
 lock.acquire(5.0)
 if os.fork() == 0:

@@ -1,0 +1,396 @@
+"""The command ``orchstate``: what a terminal can do with a store.
+
+Exit codes: 0 it worked, 1 it failed and standard error has one line that says why, 2 the
+command was not understood. Commands that only read never make a store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchstate.display import printable
+from orchstate.errors import OrchstateError
+from orchstate.terminal import cut_time, fail, print_json, print_table, records
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterator, Sequence
+
+    from orchstate.config import Config
+    from orchstate.exchange.items import ImportResult
+    from orchstate.exchange.plan import ImportPlan
+    from orchstate.store import Store
+
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line, that of this process by default, and return its exit code."""
+    own, extra = _split(list(sys.argv[1:] if argv is None else argv))
+    options = _parser().parse_args(own)
+    options.extra = extra
+    logging.basicConfig(format="orchstate: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal without Unicode shows what it can.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except OrchstateError as error:
+        return fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as in `orchstate history | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+# -- commands -----------------------------------------------------------------------------
+
+
+def _lab(options: Namespace) -> int:
+    from orchstate.lab import lab
+
+    environment = dict(os.environ)
+    if options.store is not None:
+        environment["ORCHSTATE_STORE"] = _absolute(options.store)
+    return lab(port=options.port, browser=options.browser, extra=options.extra, environment=environment)
+
+
+def _list(options: Namespace) -> int:
+    with _open(options, read_only=True) as store:
+        rows = [_summary(store, config) for config in store.configs.values()]
+    if options.json:
+        return print_json(rows)
+    if not rows:
+        print("There are no configs yet. Make one in the form: orchstate lab")
+        return 0
+    columns = ("name", "provider", "model", "ready", "key")
+    return print_table(columns, [[row[name] for name in columns] for row in rows])
+
+
+def _show(options: Namespace) -> int:
+    with _open(options, read_only=True) as store:
+        config = store.configs[options.name]
+        fields = records(config.explain())
+        issues = [str(issue) for issue in config.validation.issues]
+        facts = {
+            "name": config.name,
+            "provider": config.provider,
+            "auth": config.auth,
+            "tags": list(config.tags),
+            "ready": config.validation.ready,
+            "revision": config.revision,
+            "updated_at": config.updated_at.isoformat(),
+            "fingerprint": config.fingerprint,
+        }
+    if options.json:
+        return print_json({**facts, "issues": issues, "fields": fields})
+    print_table(("config", ""), facts.items())
+    print()
+    print_table(("field", "value", "source"), [row.values() for row in fields])
+    for issue in issues:
+        print(f"\n{printable(issue)}")
+    return 0
+
+
+def _history(options: Namespace) -> int:
+    with _open(options, read_only=True) as store:
+        frame = store.history.changes(
+            options.name, field=options.field, since=_moment(options.since), until=_moment(options.until)
+        )
+    left_out = max(0, len(frame) - options.limit) if options.limit else 0
+    rows = records(frame.iloc[left_out:].reset_index())
+    if options.json:
+        return print_json(rows)
+    columns = ("seq", "at", "name", "op", "field", "old", "new", "actor", "notebook", "cell")
+    print_table(columns, [[cut_time(row[name]) for name in columns] for row in rows])
+    if left_out:
+        print(f"{left_out} earlier changes are not shown. All: --limit 0")
+    return 0
+
+
+def _export(options: Namespace) -> int:
+    with _open(options, read_only=True) as store:
+        path, count = store.export(options.path), len(store.configs)
+    if options.json:
+        return print_json({"path": str(path), "configs": count})
+    print(f"{count} configs are in {str(path)!r}. No key is in it.")
+    return 0
+
+
+def _import(options: Namespace) -> int:
+    from orchstate.exchange.reading import read_setup
+
+    if not options.dry_run and not options.yes and (options.json or not sys.stdin.isatty()):
+        return fail("Nobody can be asked here. Look at the plan with --dry-run, then import with --yes.")
+    # Before a store is made for nothing.
+    read_setup(options.path)
+    with _open_or_empty(options) if options.dry_run else _open(options, read_only=False) as store:
+        plan = store.plan_import(options.path)
+        if not options.yes:
+            _print_plan(plan, options)
+        if options.dry_run:
+            return 0
+        if not options.yes and not _is_wanted():
+            return fail("Nothing was imported.")
+        result = plan.apply(options.on_conflict, allow_definitions=options.allow_definitions)
+        store.flush()
+    return _print_result(plan, result, options)
+
+
+def _is_wanted() -> bool:
+    try:
+        return input("\nImport this? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _print_result(plan: ImportPlan, result: ImportResult, options: Namespace) -> int:
+    if options.json:
+        print_json(asdict(result))
+    else:
+        done = {"Added": result.added, "Changed": result.changed, "Skipped": result.skipped}
+        for verb, names in done.items():
+            print(printable(f"{verb}: {', '.join(names) or 'nothing'}"))
+        for need in result.missing:
+            print(printable(f"Missing: {need.kind} {need.name} {need.config}: {need.next_step}"))
+    blocked = {item.name for item in plan.items if item.action == "blocked"}
+    # Beside what was chosen to be kept.
+    left_out = [name for name in result.skipped if options.on_conflict == "theirs" or name in blocked]
+    return fail(f"Not imported: {', '.join(left_out)}. --dry-run says why.") if left_out else 0
+
+
+def _check(options: Namespace) -> int:
+    with _open(options, read_only=True) as store:
+        configs = [store.configs[name] for name in options.names] or list(store.configs.values())
+        are_ok = [_print_check(*checked, options) for checked in _checked(configs)]
+    if not are_ok and not options.json:
+        print("There are no configs yet.")
+    return 0 if all(are_ok) else 1
+
+
+def _doctor(options: Namespace) -> int:
+    from orchstate.doctor import examine
+
+    # What it announces is part of the findings.
+    logging.disable(logging.WARNING)
+    findings = []
+    for finding in examine(options.store):
+        findings.append(finding)
+        if not options.json:
+            step = f" Next: {finding.next_step}" if finding.next_step else ""
+            print(printable(f"{finding.level:8} {finding.what:10} {finding.message}{step}"), flush=True)
+    if options.json:
+        print_json([asdict(finding) for finding in findings])
+    return 1 if any(finding.level == "problem" for finding in findings) else 0
+
+
+# -- what commands share ------------------------------------------------------------------
+
+
+def _open(options: Namespace, *, read_only: bool) -> Store:
+    from orchstate.opening import open
+
+    return open(options.store, read_only=read_only)
+
+
+def _open_or_empty(options: Namespace) -> Store:
+    """Open the store for reading, or stand in for one that would be made."""
+    from orchstate.opening import _resolve, open
+
+    path = _resolve(options.store)
+    return open(":memory:") if path is None or not path.exists() else open(path, read_only=True)
+
+
+def _summary(store: Store, config: Config) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "provider": config.provider,
+        "model": getattr(config, "model", None),
+        "ready": config.validation.ready,
+        "key": _key_place(store, config),
+    }
+
+
+def _key_place(store: Store, config: Config) -> str:
+    try:
+        fields = [spec.name for spec in config.definition.fields if spec.type == "secret"]
+    except OrchstateError:
+        return "provider is not defined here"
+    refs = [ref for ref in (getattr(config, name) for name in fields) if ref.is_set]
+    return ", ".join(map(store.secrets.describe, refs)) or ("not set" if fields else "not needed")
+
+
+def _checked(configs: Sequence[Config]) -> Iterator[tuple[Config, Any]]:
+    """Yield each config with its check result, or the error instead of one, as soon as it is there."""
+    done: queue.SimpleQueue[tuple[Config, Any]] = queue.SimpleQueue()
+
+    def check(config: Config) -> None:
+        try:
+            done.put((config, config.check()))
+        except Exception as error:
+            done.put((config, error))
+
+    for config in configs:
+        # Daemons, so that an interrupt need not wait for servers that do not answer.
+        threading.Thread(target=check, args=[config], daemon=True).start()
+    for _ in configs:
+        yield done.get()
+
+
+def _print_check(config: Config, outcome: Any, options: Namespace) -> bool:
+    if isinstance(outcome, Exception) and not isinstance(outcome, OrchstateError):
+        raise outcome
+    is_error = isinstance(outcome, OrchstateError)
+    result = {
+        "config": config.name,
+        "ok": bool(outcome) and not is_error,
+        "reason": "unexpected" if is_error else outcome.reason,
+        "latency_ms": None if is_error else outcome.latency_ms,
+        "message": str(outcome) if is_error else outcome.message,
+    }
+    if options.json:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+    else:
+        took = "" if is_error else f", {outcome.latency_ms} ms"
+        print(printable(f"{config.name}: {result['reason']}{took}. {result['message']}"), flush=True)
+    return bool(result["ok"])
+
+
+def _print_plan(plan: ImportPlan, options: Namespace) -> int:
+    if options.json:
+        return print_json(
+            {
+                "source": plan.source,
+                "notes": plan.notes,
+                "items": [asdict(item) for item in plan.items],
+                "missing": [asdict(need) for need in plan.missing],
+            }
+        )
+    print(plan)
+    return 0
+
+
+def _moment(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdecimal() else text
+
+
+def _absolute(target: str) -> str:
+    is_path = target != ":memory:" and "://" not in target
+    return str(Path(target).expanduser().absolute()) if is_path else target
+
+
+# -- the command line ---------------------------------------------------------------------
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return our own arguments, and those behind ``--``, which are JupyterLab's."""
+    if "lab" not in arguments or "--" not in arguments:
+        return arguments, []
+    end = arguments.index("--")
+    return arguments[:end], arguments[end + 1 :]
+
+
+def _parser() -> ArgumentParser:
+    from orchstate import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="orchstate",
+        description="Live, versioned LLM provider configurations for notebooks.",
+        epilog="Example: orchstate lab",
+    )
+    parser.add_argument("--version", action="version", version=f"orchstate {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_lab(commands)
+    _add_reading(commands)
+    _add_exchange(commands)
+    return parser
+
+
+def _add_lab(commands: Any) -> None:
+    lab = _command(commands, "lab", _lab, "open JupyterLab on the quickstart", "orchstate lab --port 8890")
+    lab.add_argument("--port", type=int, help="where to listen; the first free one from 8888 if not given")
+    lab.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
+    lab.usage = "orchstate lab [-h] [--store TARGET] [--port PORT] [--no-browser] [-- JUPYTERLAB_OPTION ...]"
+
+
+def _add_reading(commands: Any) -> None:
+    _command(commands, "list", _list, "list all configs", "orchstate list --json")
+    show = _command(
+        commands, "show", _show, "show one config, and where its values come from", "orchstate show gpt"
+    )
+    show.add_argument("name", help="name or id of a config")
+    history = _command(
+        commands, "history", _history, "show who changed what", "orchstate history gpt --since 2026-11-01"
+    )
+    history.add_argument("name", nargs="?", help="name or id of a config; everything if not given")
+    history.add_argument("--since", metavar="MOMENT", help="a seq, a time, or the name of a snapshot")
+    history.add_argument("--until", metavar="MOMENT", help="as --since")
+    history.add_argument("--field", help="one field only, such as temperature")
+    history.add_argument(
+        "--limit", type=_count, default=50, help="the last so many; 0 for all; 50 if not given"
+    )
+    check = _command(commands, "check", _check, "try configs against their servers", "orchstate check gpt")
+    check.add_argument("names", nargs="*", metavar="name", help="names or ids; all configs if not given")
+    _command(commands, "doctor", _doctor, "look whether everything is in order", "orchstate doctor")
+
+
+def _add_exchange(commands: Any) -> None:
+    export = _command(
+        commands,
+        "export",
+        _export,
+        "write the set-up to one file, without secrets",
+        "orchstate export setup.json",
+    )
+    export.add_argument("path", help="the file to write")
+    import_ = _command(
+        commands, "import", _import, "take a set-up over from a file", "orchstate import setup.json --dry-run"
+    )
+    import_.add_argument("path", help="a setup file")
+    import_.add_argument("--dry-run", action="store_true", help="only show what would happen")
+    import_.add_argument("--yes", action="store_true", help="do not ask")
+    import_.add_argument(
+        "--on-conflict",
+        choices=("theirs", "ours", "rename"),
+        default="theirs",
+        help="what is here with other values: take the file's, keep ours, add the file's under a new name",
+    )
+    import_.add_argument(
+        "--allow-definitions",
+        action="store_true",
+        help="use provider definitions in the file, which say where keys are sent",
+    )
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[Namespace], int], help: str, example: str
+) -> ArgumentParser:
+    command: ArgumentParser = commands.add_parser(
+        name, help=help, description=f"{help[0].upper()}{help[1:]}.", epilog=f"Example: {example}"
+    )
+    command.add_argument(
+        "--store", metavar="TARGET", help="path of the store; $ORCHSTATE_STORE or your own store if not given"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=run)
+    return command
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of changes; 0 means all")
+    return int(text)

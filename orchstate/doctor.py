@@ -1,0 +1,202 @@
+"""``orchstate doctor``: is everything here in order, and what to do if not. It changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from orchstate import __version__
+from orchstate.errors import OrchstateError, SecretError, StoreError
+from orchstate.exchange.packages import core_packages, is_installed, missing_packages, try_version
+from orchstate.locks import FileLock
+from orchstate.opening import _resolve, _vault_path
+from orchstate.opening import open as open_store
+from orchstate.providers.registry import Registry
+from orchstate.secrets.secrets import Secrets
+from orchstate.storage.outbox import SUFFIX, scan
+from orchstate.storage.placement import has_wal_fix, journal_mode
+from orchstate.storage.sqlite import SqliteEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchstate.config import Config
+    from orchstate.models.secret import SecretRef
+
+Level = Literal["ok", "warning", "problem"]
+_SDKS: Final = ("openai", "anthropic", "ollama")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    level
+        ``"ok"``; ``"warning"``: it works, and could be better; ``"problem"``: it does not.
+    what
+        What was looked at, in one word.
+    message
+        What was found.
+    next_step
+        What to do about it, ``""`` if nothing.
+    """
+
+    level: Level
+    what: str
+    message: str
+    next_step: str = ""
+
+
+def examine(target: str | None) -> Iterator[Finding]:
+    """Yield what is found about this installation and the store of a target, one thing after another.
+
+    Parameters
+    ----------
+    target
+        As for :func:`orchstate.open`.
+    """
+    yield from _installation()
+    yield from _providers()
+    secrets = Secrets("auto", vault_path=_vault_path())
+    yield from _keys(secrets)
+    try:
+        path = _resolve(target)
+    except StoreError as error:
+        yield Finding("problem", "store", str(error))
+        return
+    if path is None:
+        yield Finding("ok", "store", "It lives in memory, and vanishes with its process.")
+    elif not path.exists():
+        yield Finding("ok", "store", f"There is none at {str(path)!r} yet; it is made on first use.")
+    else:
+        yield from _file(path)
+        yield from _outboxes(path)
+        yield from _store(path, secrets)
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding(
+        "ok", "orchstate", f"{__version__}, Python {platform.python_version()}, {platform.system()}."
+    )
+    for name, oldest in core_packages().items():
+        if is_installed(name, oldest):
+            yield Finding("ok", "package", f"{name} {try_version(name)}")
+        else:
+            found = try_version(name) or "not installed"
+            yield Finding("problem", "package", f"{name} {found}", f'pip install --upgrade "{name}{oldest}"')
+    for name in _SDKS:
+        yield Finding("ok", "package", f"{name} {try_version(name) or 'is not installed (optional)'}")
+
+
+def _providers() -> Iterator[Finding]:
+    registry = Registry()
+    yield Finding("ok", "providers", ", ".join(registry.ids))
+    for problem in registry.problems:
+        yield Finding("problem", "providers", str(problem), "Mend the file, or remove it.")
+
+
+def _keys(secrets: Secrets) -> Iterator[Finding]:
+    place = secrets.backend.source
+    if secrets.notice is None:
+        yield Finding("ok", "keys", f"They go to the {place} of this machine.")
+        return
+    step = "Set up a keyring, or go on with the vault."
+    if secrets.vault.needs_passphrase:
+        step += " It is unlocked in the form, or by $ORCHSTATE_VAULT_PASSPHRASE."
+    yield Finding("warning", "keys", secrets.notice, step)
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    found = path.stat()
+    yield Finding("ok", "store", f"{str(path)!r}, {found.st_size / 1024:,.0f} kB")
+    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        yield Finding("warning", "store", f"It belongs to the user with the number {found.st_uid}.")
+    if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = stat.filemode(found.st_mode)
+        yield Finding("warning", "store", f"Others may read it ({mode}).", f"chmod 600 {str(path)!r}")
+    if stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IWUSR:
+        yield Finding("warning", "store", "It may not be written.", f"chmod u+w {str(path)!r}")
+
+
+def _outboxes(path: Path) -> Iterator[Finding]:
+    """Look for edits of processes that died before they were committed."""
+    for file in sorted(path.with_name(f"{path.name}.outbox").glob(f"*{SUFFIX}")):
+        try:
+            lock = FileLock(file)
+            if not lock.try_acquire():
+                # Its process lives.
+                continue
+            with lock:
+                found = scan(file.read_bytes())
+        except OSError as error:
+            yield Finding("warning", "outbox", f"{file.name} cannot be read ({error.strerror}).")
+            continue
+        if len(found.records) > 1:
+            message = f"{file.name} has edits of a process that died ({len(found.records) - 1})."
+            yield Finding(
+                "warning", "outbox", message, "They are taken over when the store is opened for editing."
+            )
+        if found.damaged_bytes:
+            message = f"{file.name} has {found.damaged_bytes} damaged bytes."
+            yield Finding("problem", "outbox", message, "Its other edits are taken over. Keep the file.")
+
+
+def _store(path: Path, secrets: Secrets) -> Iterator[Finding]:
+    try:
+        yield from _engine(path)
+        with open_store(path, read_only=True) as store:
+            configs = list(store.configs.values())
+            yield Finding("ok", "store", f"{len(configs)} configs, {len(store.history)} revisions")
+            yield from _configs(configs, secrets)
+    except OrchstateError as error:
+        yield Finding("problem", "store", str(error))
+
+
+def _engine(path: Path) -> Iterator[Finding]:
+    engine = SqliteEngine(path, read_only=True)
+    try:
+        # What a reader sees of the other mode differs from what a writer sets.
+        mode = engine.journal_mode if engine.journal_mode == "wal" else journal_mode(path)
+        reason = "" if has_wal_fix(sqlite3.sqlite_version_info) else "; a newer SQLite would be faster"
+        yield Finding("ok", "sqlite", f"{sqlite3.sqlite_version}, journal mode {mode}{reason}")
+        damages = engine.check()
+    finally:
+        engine.close()
+    step = "Copy the store's files away before anything else writes to them."
+    yield from (Finding("problem", "damage", damage, step) for damage in damages)
+
+
+def _configs(configs: list[Config], secrets: Secrets) -> Iterator[Finding]:
+    sdks: dict[str, str] = {}
+    for config in configs:
+        try:
+            definition = config.definition
+        except OrchstateError as error:
+            yield Finding("warning", "config", f"{config.name}: {error}")
+            continue
+        sdks.setdefault(definition.sdk, config.name)
+        for spec in definition.fields:
+            if spec.type == "secret":
+                yield from _key(config, spec.name, secrets)
+    for missing in missing_packages(sdks, {}):
+        yield Finding("warning", "package", f"{missing.config} needs {missing.name}.", missing.next_step)
+
+
+def _key(config: Config, field: str, secrets: Secrets) -> Iterator[Finding]:
+    ref: SecretRef = getattr(config, field)
+    if not ref.is_set:
+        return
+    try:
+        if not secrets.exists(ref):
+            where = secrets.describe(ref)
+            message = f"{config.name}: its {field} is not there ({where})."
+            yield Finding("warning", "key", message, "Type it again in the form.")
+    except SecretError as error:
+        yield Finding("warning", "key", f"{config.name}: {error}")

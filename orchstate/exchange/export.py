@@ -1,0 +1,123 @@
+"""A store's set-up as one file, without secrets, ids and times: equal set-ups give equal bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchstate.errors import NotFoundError, SetupError
+from orchstate.exchange.addresses import is_variable, without_references
+from orchstate.exchange.definitions import is_packaged, plain_definition
+from orchstate.exchange.format import FORMAT, VERSION, digest_of
+from orchstate.exchange.keys import asked_fields, auth_of
+from orchstate.exchange.packages import packages_for
+from orchstate.exchange.survey import settings_of
+from orchstate.exchange.writing import replace_file, setup_text
+from orchstate.models.config import ConfigDocument
+from orchstate.models.document import leaves
+from orchstate.models.names import name_key
+from orchstate.models.secret import is_reference
+from orchstate.models.values import to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orchstate.exchange.holder import Holder
+    from orchstate.providers.definition import ProviderDefinition
+
+# Fields of a config document that have a place of their own in a setup.
+_BESIDE = frozenset(ConfigDocument.model_fields)
+
+
+def export(holder: Holder, path: Path) -> Path:
+    """Write a store's set-up to a file, whole or not at all; returns its path.
+
+    Raises
+    ------
+    SetupError
+        If the file cannot be written; an existing one is as it was.
+    """
+    return replace_file(path, setup_text(setup_of(holder)).encode())
+
+
+def setup_of(holder: Holder) -> dict[str, Any]:
+    """Return a store's set-up as plain JSON."""
+    documents = _documents(holder)
+    definitions = _definitions(documents, holder)
+    body = {
+        "packages": packages_for(definition.sdk for definition in definitions.values()),
+        "active": holder.active.name if holder.active is not None else None,
+        "configs": [_config(document, definitions.get(document.provider)) for document in documents],
+        "settings": settings_of(holder),
+        "definitions": [plain_definition(one) for one in definitions.values() if not is_packaged(one)],
+    }
+    raw = {"format": FORMAT, "version": VERSION, **_without_empty(body)}
+    # In front, where a person who edits the file sees it; it does not count itself.
+    return {"format": FORMAT, "version": VERSION, "digest": digest_of(raw), **raw}
+
+
+def _documents(holder: Holder) -> list[ConfigDocument]:
+    found = [config.document() for config in holder.configs.values()]
+    documents = [document for document in found if isinstance(document, ConfigDocument)]
+    return sorted(documents, key=lambda document: (name_key(document.name), document.name))
+
+
+def _definitions(documents: list[ConfigDocument], holder: Holder) -> dict[str, ProviderDefinition]:
+    """Return the definitions of the providers that configs have, or had, as far as there are any."""
+    found = {}
+    for provider in sorted({id for document in documents for id in (document.provider, *document.stash)}):
+        try:
+            found[provider] = holder.providers.get(provider)
+        except (NotFoundError, SetupError):
+            # Its configs are exported as they are; whoever imports them needs the definition.
+            continue
+    return found
+
+
+def _config(document: ConfigDocument, definition: ProviderDefinition | None) -> dict[str, Any]:
+    body = document.body()
+    # A value whose field the definition no longer has is of no use to anybody.
+    known = leaves(type(document)) if definition else body
+    own = {path: value for path, value in sorted(body.items()) if path in known and path not in _BESIDE}
+    return {
+        "name": document.name,
+        "provider": document.provider,
+        **_without_empty(
+            {
+                "auth": auth_of(definition, document),
+                "tags": list(document.tags),
+                "values": without_references(own),
+                "secrets": _secrets(own, definition, document),
+                "stash": _put_away(document),
+            }
+        ),
+    }
+
+
+def _secrets(
+    own: Mapping[str, Any], definition: ProviderDefinition | None, document: ConfigDocument
+) -> dict[str, Any]:
+    """Return where keys come from: a variable, or everybody's own typing, whether or not one is here.
+
+    Where a key lives here means nothing elsewhere, so it makes no difference in the file.
+    """
+    here = {path: value for path, value in own.items() if is_reference(value)}
+    asked = asked_fields(definition, document) if definition else set(here)
+    variables = {path: value["name"] for path, value in here.items() if is_variable(value)}
+    return {
+        path: {"source": "env", "name": variables[path]} if path in variables else {"source": "asked"}
+        for path in sorted(asked | variables.keys())
+    }
+
+
+def _put_away(document: ConfigDocument) -> dict[str, Any]:
+    # For its own provider there can be values of fields that the definition has no more.
+    return {
+        provider: dict(sorted(without_references(values).items()))
+        for provider, values in sorted(to_plain(document.stash).items())
+        if provider != document.provider and isinstance(values, dict)
+    }
+
+
+def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "", [], {})}

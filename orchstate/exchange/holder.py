@@ -1,0 +1,57 @@
+"""What a setup is taken from and put into: the part of a store that this package needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Iterable
+
+    from orchstate.models.document import Document
+    from orchstate.providers.registry import Registry
+
+
+class Editable(Protocol):
+    """A record: a document that can be read and changed."""
+
+    def document(self) -> Document:
+        """Return the present document."""
+
+    def update(self, **changes: Any) -> object:
+        """Change values by path."""
+
+
+class Configs(Protocol):
+    """The configs of a store, by name or id."""
+
+    def __getitem__(self, name: str) -> Editable: ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def values(self) -> Iterable[Editable]:
+        """Return all configs."""
+
+    def create(self, provider: str, *, name: str | None = None, **values: Any) -> Editable:
+        """Create a config."""
+
+
+class Holder(Protocol):
+    """A store."""
+
+    active: Any
+
+    @property
+    def configs(self) -> Configs:
+        """Its configs."""
+
+    @property
+    def settings(self) -> Editable:
+        """Its settings."""
+
+    @property
+    def providers(self) -> Registry:
+        """The provider definitions of this machine."""
+
+    def transaction(self, label: str = "") -> contextlib.AbstractContextManager[None]:
+        """Make the edits of a block all or nothing."""

@@ -1,0 +1,240 @@
+"""A plan: what importing a setup would do here, to be looked at before it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from orchstate.display import Table, html_page, text_page
+from orchstate.errors import SetupError, ValidationError
+from orchstate.exchange.applying import apply
+from orchstate.exchange.items import Action, Conflict, ImportResult, Missing, PlanItem
+from orchstate.exchange.reading import Reading, read_setup
+from orchstate.exchange.survey import Survey, survey
+from orchstate.models.canonical import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from orchstate.exchange.holder import Holder
+
+_VERBS: Final[dict[Action, str]] = {
+    "add": "to add",
+    "change": "to change",
+    "same": "the same",
+    "conflict": "in conflict",
+    "blocked": "blocked",
+}
+_COLUMNS: Final = {
+    "kind": "category",
+    "name": "string",
+    "action": "category",
+    "field": "string",
+    "here": "object",
+    "there": "object",
+    "note": "string",
+}
+# What asks for a decision is shown first.
+_ORDER: Final[tuple[Action, ...]] = ("blocked", "conflict", "change", "add", "same")
+# Long values and long plans are cut in text and HTML, so that a saved notebook stays small.
+_MAX_SHOWN: Final = 60
+_MAX_ROWS: Final = 30
+
+
+def plan_import(holder: Holder, source: Any) -> ImportPlan:
+    """Return what importing a setup would do to a store; nothing is changed by it.
+
+    Parameters
+    ----------
+    holder
+        The store.
+    source
+        Path of a setup file, or its content as text, bytes or dict.
+
+    Raises
+    ------
+    SetupError
+        If it is no setup; says where and why.
+    NewerSchemaError
+        If a newer orchstate wrote it.
+    """
+    return ImportPlan(holder, read_setup(source))
+
+
+class ImportPlan:
+    """What importing a setup would do to a store, for every config, setting and definition in it.
+
+    Made by ``store.plan_import(source)``; :meth:`apply` does it.
+
+    Parameters
+    ----------
+    holder
+        The store.
+    reading
+        The setup.
+    """
+
+    def __init__(self, holder: Holder, reading: Reading) -> None:
+        self._holder = holder
+        self._reading = reading
+        self._found = survey(holder, reading.setup)
+
+    @property
+    def items(self) -> tuple[PlanItem, ...]:
+        """What would become of every definition, config and setting, and of the active config."""
+        return self._found.items
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What would be needed afterwards: keys, variables, packages, providers."""
+        return self._found.missing
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the file and no error."""
+        return self._reading.notes
+
+    @property
+    def source(self) -> str:
+        """The file, or what stands for it."""
+        return self._reading.source
+
+    def apply(self, on_conflict: Conflict = "theirs", *, allow_definitions: bool = False) -> ImportResult:
+        """Do it: all of it or nothing, as one step that ``store.undo()`` takes back.
+
+        What is blocked is left out. A key that is here is kept, unless its config would
+        send it elsewhere afterwards.
+
+        Parameters
+        ----------
+        on_conflict
+            What becomes of what is here with other values: ``"theirs"`` takes the
+            setup's, ``"ours"`` keeps what is here, ``"rename"`` keeps it and adds the
+            setup's config under a name with a number.
+        allow_definitions
+            Whether provider definitions in the setup may be put into your folder and be
+            used. A definition says where keys are sent. An undo leaves its file there.
+
+        Raises
+        ------
+        ValidationError
+            If `on_conflict` is none of the three.
+        SetupError
+            If the store has changed so that something else would happen than the plan
+            shows, or a definition cannot be written; nothing was changed.
+        StoreError
+            If the store cannot be written; nothing was changed.
+        """
+        if on_conflict not in get_args(Conflict):
+            known = ", ".join(map(repr, get_args(Conflict)))
+            raise ValidationError(f"on_conflict={on_conflict!r} is not known. Use one of {known}.")
+        with self._holder.transaction(self._label):
+            found = survey(self._holder, self._reading.setup)
+            self._check_as_shown(found)
+            return apply(found, self._holder, on_conflict, allow_definitions=allow_definitions)
+
+    async def aapply(
+        self, on_conflict: Conflict = "theirs", *, allow_definitions: bool = False
+    ) -> ImportResult:
+        """Do what :meth:`apply` does without stopping the event loop."""
+        return await asyncio.to_thread(self.apply, on_conflict, allow_definitions=allow_definitions)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the plan as a DataFrame: one row per field that would change.
+
+        Returns
+        -------
+        DataFrame
+            ``kind`` and ``action`` (category), ``name``, ``field`` and ``note`` (string),
+            ``here`` and ``there`` (object, plain JSON). An item without changes has one
+            row, whose ``field`` is missing.
+        """
+        import pandas as pd
+
+        rows = [
+            (item.kind, item.name, item.action, path, here, there, item.note)
+            for item in self.items
+            for path, (here, there) in (item.changes.items() or [(None, (None, None))])
+        ]
+        columns = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
+        series = {
+            name: pd.Series(list(values), dtype=dtype)
+            for (name, dtype), values in zip(_COLUMNS.items(), columns, strict=True)
+        }
+        return pd.DataFrame(series)
+
+    @property
+    def _label(self) -> str:
+        return f"import {PurePath(self._reading.file).name}".strip()
+
+    def _check_as_shown(self, found: Survey) -> None:
+        """Refuse to do what the plan does not show; less than that is fine, so a cell can be run again."""
+        shown = {(item.kind, item.name): item for item in self.items}
+        for item in found.items:
+            if item.action in ("add", "change") and item != shown.get((item.kind, item.name)):
+                raise SetupError(
+                    f"the store has changed since this plan was made: {item.kind} {item.name!r} would now "
+                    "become something else than it shows. Nothing was changed. Make a new plan.",
+                    source=self.source,
+                )
+
+    def __repr__(self) -> str:
+        return f"<ImportPlan {self._summary}>"
+
+    def __str__(self) -> str:
+        return text_page(self._title, self._tables(), self.notes)
+
+    def _repr_html_(self) -> str:
+        return html_page(self._title, self._tables(), self.notes)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+    @property
+    def _summary(self) -> str:
+        counts = Counter(item.action for item in self.items)
+        parts = [f"{counts[action]} {verb}" for action, verb in _VERBS.items() if counts[action]]
+        parts += [f"{len(self.missing)} missing"] if self.missing else []
+        return f"{PurePath(self.source).name}: {', '.join(parts) or 'empty'}"
+
+    @property
+    def _title(self) -> str:
+        return f"Import of {self._summary}"
+
+    def _tables(self) -> list[Table]:
+        items = sorted(self.items, key=lambda item: _ORDER.index(item.action))
+        needs = [(need.kind, need.name, need.config, need.next_step) for need in self.missing]
+        notes = [(item.name, item.note) for item in items if item.note]
+        return [
+            _table(
+                ("action", "what", "name", "field", "here", "there"),
+                [row for item in items for row in _rows(item)],
+            ),
+            _table(("missing", "name", "for", "next step"), needs, "Missing on this machine"),
+            _table(("name", "note"), notes, "Notes"),
+        ]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], heading: str = "") -> Table:
+    more = len(rows) - _MAX_ROWS
+    if more <= 0:
+        return Table(columns, rows, heading)
+    rest = ("...", f"{more} more; to_frame(), .missing and .items have all", *[""] * (len(columns) - 2))
+    return Table(columns, [*rows[:_MAX_ROWS], rest], heading)
+
+
+def _rows(item: PlanItem) -> list[tuple[str, ...]]:
+    head = (item.action, item.kind, item.name)
+    if not item.changes:
+        return [(*head, "", "", "")]
+    changes = [(path, _short(here), _short(there)) for path, (here, there) in item.changes.items()]
+    return [(*(head if index == 0 else ("", "", "")), *change) for index, change in enumerate(changes)]
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else canonical(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

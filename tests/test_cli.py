@@ -1,0 +1,500 @@
+"""The command line, as real processes: what it prints, how it ends, and what it leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from testbed.environment import clean
+from testbed.network import black_hole, closed_port
+
+import orchstate as orch
+from tests.exchange.samples import LAB, openai, setup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.llm import LlmServer
+    from testbed.secret_service import SecretService
+
+KEY = "sk-0123456789abcdef0123456789"
+
+
+class Run(Protocol):
+    """Runs ``orchstate`` with these arguments; the store is ``store.db`` in the test's folder."""
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    return clean(
+        tmp_path / "home",
+        ORCHSTATE_STORE=str(tmp_path / "store.db"),
+        ORCHSTATE_VAULT=str(tmp_path / "vault.json"),
+        ORCHSTATE_PROVIDERS=str(folder),
+        PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring",
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "orchstate", *arguments],
+            env=environment | more,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    """A store with two configs; closed."""
+    path = tmp_path / "store.db"
+    with orch.open(path, secrets="memory", actor="me") as store:
+        gpt = store.configs.upsert("gpt", "openai", model="m", api_key=orch.env("OPENAI_API_KEY"))
+        gpt.temperature = 0.5
+        store.configs.upsert("local", "ollama")
+    return path
+
+
+def _write(path: Path, raw: dict[str, Any]) -> str:
+    path.write_text(json.dumps(raw))
+    return str(path)
+
+
+# -- the command itself -------------------------------------------------------------------
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version").stdout == f"orchstate {orch.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["lab", "list", "show", "history", "export", "import", "check", "doctor"])
+def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0 and f"Example: orchstate {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["show"], ["history", "--limit", "-1"], ["import", "a", "--on-conflict", "mine"]],
+)
+def test_what_is_not_understood_ends_with_2(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2 and done.stderr.startswith("usage: orchstate") and not done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "gpt"], ["history"], ["export", "setup.json"], ["check"]]
+)
+def test_a_reading_command_makes_no_store(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == (
+        f"orchstate: {str(tmp_path / 'store.db')!r} does not exist, so it cannot be opened for reading.\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["definitions", "home"]
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "gpt"], ["history"], ["export", "out.json"]])
+def test_a_reading_command_changes_nothing(run: Run, store_path: Path, arguments: list[str]) -> None:
+    before = store_path.read_bytes()
+    assert run(*arguments).returncode == 0
+    assert store_path.read_bytes() == before
+
+
+def test_a_store_can_be_named(run: Run, store_path: Path, tmp_path: Path) -> None:
+    other = store_path.rename(tmp_path / "other.db")
+    assert "gpt" in run("list", "--store", str(other)).stdout
+
+
+def test_a_store_that_is_none_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"not a database at all, but long enough to look at" * 50)
+    done = run("list")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "is not a database" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(store_path: Path, environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m orchstate history --limit 0 | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_without_unicode_shows_what_it_can(run: Run, tmp_path: Path) -> None:
+    with orch.open(tmp_path / "store.db", secrets="memory") as store:
+        store.configs.upsert("müller 😀", "ollama")
+    done = run("list", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and r"m\xfcller \U0001f600" in done.stdout
+
+
+# -- reading ------------------------------------------------------------------------------
+
+
+def test_list_has_a_line_per_config(run: Run, store_path: Path) -> None:
+    lines = [line.split() for line in run("list").stdout.splitlines()]
+    assert lines[0] == ["name", "provider", "model", "ready", "key"]
+    assert [line[:2] for line in lines[1:]] == [["gpt", "openai"], ["local", "ollama"]]
+
+
+def test_list_as_json_says_where_keys_are(run: Run, store_path: Path) -> None:
+    gpt, local = json.loads(run("list", "--json", OPENAI_API_KEY=KEY).stdout)
+    assert gpt == {
+        "name": "gpt",
+        "provider": "openai",
+        "model": "m",
+        "ready": True,
+        "key": "from OPENAI_API_KEY",
+    }
+    assert local["key"] == "not set"
+
+
+def test_an_empty_store_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    orch.open(tmp_path / "store.db", secrets="memory").close()
+    assert run("list").stdout == "There are no configs yet. Make one in the form: orchstate lab\n"
+    assert json.loads(run("list", "--json").stdout) == []
+
+
+def test_show_says_where_each_value_comes_from(run: Run, store_path: Path) -> None:
+    found = json.loads(run("show", "GPT", "--json").stdout)
+    fields = {row["field"]: (row["value"], row["source"]) for row in found["fields"]}
+    assert fields["temperature"] == (0.5, "config")
+    assert fields["base_url"] == ("https://api.openai.com/v1", "provider default")
+    assert fields["api_key"][1] == "OPENAI_API_KEY is not set"
+    assert "temperature        0.5" in run("show", "gpt").stdout
+
+
+def test_show_names_the_closest_config(run: Run, store_path: Path) -> None:
+    done = run("show", "gtp")
+    assert (done.returncode, done.stderr) == (1, "orchstate: There is no config 'gtp'. Did you mean 'gpt'?\n")
+
+
+def test_history_says_who_changed_what(run: Run, store_path: Path) -> None:
+    (row,) = [row for row in json.loads(run("history", "gpt", "--json").stdout) if row["op"] == "update"]
+    assert (row["field"], row["old"], row["new"], row["actor"]) == ("temperature", None, 0.5, "me")
+    assert row["at"].endswith("+00:00")
+
+
+def test_history_can_be_narrowed(run: Run, store_path: Path) -> None:
+    def fields(*arguments: str) -> list[str]:
+        return [row["field"] for row in json.loads(run("history", "gpt", "--json", *arguments).stdout)]
+
+    assert fields("--since", "1") == ["temperature"]
+    assert "temperature" not in fields("--until", "1")
+    assert fields("--field", "model") == ["model"]
+    assert fields("--limit", "1") == ["temperature"]
+    assert len(fields("--limit", "0")) > 4
+
+
+def test_history_says_what_it_does_not_show(run: Run, store_path: Path) -> None:
+    assert "earlier changes are not shown. All: --limit 0" in run("history", "--limit", "1").stdout
+
+
+def test_an_unknown_moment_is_one_line(run: Run, store_path: Path) -> None:
+    done = run("history", "--since", "yesterday")
+    assert done.returncode == 1 and "There is no snapshot 'yesterday'" in done.stderr
+
+
+# -- setups -------------------------------------------------------------------------------
+
+
+def test_export_writes_what_the_store_exports(run: Run, store_path: Path, tmp_path: Path) -> None:
+    done = run("export", "setup.json")
+    assert done.stdout == "2 configs are in 'setup.json'. No key is in it.\n"
+    with orch.open(store_path, read_only=True, secrets="memory") as store:
+        assert store.export(tmp_path / "same.json").read_bytes() == (tmp_path / "setup.json").read_bytes()
+
+
+def test_an_export_that_cannot_be_is_one_line(run: Run, store_path: Path) -> None:
+    done = run("export", "nowhere/setup.json")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "orchstate: nowhere: there is no such folder. Make it first.\n",
+    )
+
+
+def test_a_dry_run_shows_the_plan_and_makes_no_store(run: Run, tmp_path: Path) -> None:
+    done = run("import", _write(tmp_path / "setup.json", setup(openai(model="m"))), "--dry-run")
+    assert done.returncode == 0 and "Import of setup.json: 1 to add" in done.stdout
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_a_dry_run_compares_with_the_store(run: Run, store_path: Path, tmp_path: Path) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai(model="other")))
+    plan = json.loads(run("import", path, "--dry-run", "--json").stdout)
+    assert [(item["action"], item["changes"]["model"]) for item in plan["items"]] == [
+        ("change", ["m", "other"])
+    ]
+
+
+def test_without_a_terminal_an_import_needs_yes(run: Run, store_path: Path, tmp_path: Path) -> None:
+    done = run("import", _write(tmp_path / "setup.json", setup(openai())))
+    assert done.returncode == 1 and "import with --yes" in done.stderr and not done.stdout
+
+
+def test_an_import_says_what_it_did_and_what_is_missing(run: Run, tmp_path: Path) -> None:
+    done = run("import", _write(tmp_path / "setup.json", setup(openai(model="m"))), "--yes")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "Added: gpt",
+        "Changed: nothing",
+        "Skipped: nothing",
+        "Missing: key api_key gpt: Type it in the form, or assign gpt.api_key.",
+    ]
+    assert json.loads(run("list", "--json").stdout)[0]["model"] == "m"
+
+
+def test_an_import_is_in_the_history_with_its_label(run: Run, tmp_path: Path) -> None:
+    run("import", _write(tmp_path / "team.json", setup(openai())), "--yes")
+    assert {row["label"] for row in json.loads(run("history", "--json").stdout)} == {"import team.json"}
+
+
+def test_an_import_that_leaves_something_out_ends_with_1(run: Run, tmp_path: Path) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai("bad", seed="x"), openai("sound")))
+    done = run("import", path, "--yes", "--json")
+    assert done.returncode == 1 and done.stderr == "orchstate: Not imported: bad. --dry-run says why.\n"
+    assert json.loads(done.stdout)["added"] == ["sound"]
+
+
+@pytest.mark.parametrize(("on_conflict", "names"), [("ours", ["gpt"]), ("rename", ["gpt", "gpt 2"])])
+def test_an_import_can_keep_what_is_here(
+    run: Run, store_path: Path, tmp_path: Path, on_conflict: str, names: list[str]
+) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai(model="other")))
+    assert run("import", path, "--yes", "--on-conflict", on_conflict).returncode == 0
+    found = json.loads(run("list", "--json").stdout)
+    assert [config["name"] for config in found if config["provider"] == "openai"] == names
+    assert found[0]["model"] == "m"
+
+
+def test_definitions_need_to_be_allowed(run: Run, tmp_path: Path) -> None:
+    path = _write(tmp_path / "setup.json", setup({"name": "a", "provider": "lab"}, definitions=[LAB]))
+    assert "Not imported: lab, a." in run("import", path, "--yes").stderr
+    assert run("import", path, "--yes", "--allow-definitions").returncode == 0
+    assert (tmp_path / "definitions" / "lab.json").is_file()
+
+
+def test_a_bad_setup_makes_no_store(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "setup.json").write_text('{"format": "orchstate.setup", "version": 1, "configs": [')
+    done = run("import", "setup.json", "--yes")
+    assert done.returncode == 1 and "setup.json: it is not JSON" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "store.db").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("\x04", 1)])
+def test_on_a_terminal_it_asks(tmp_path: Path, environment: dict[str, str], answer: str, code: int) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai()))
+    ours, theirs = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "orchstate", "import", path]
+        with subprocess.Popen(
+            command, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as asking:
+            os.write(ours, answer.encode())
+            shown, _ = asking.communicate(timeout=60)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert asking.returncode == code and "1 to add" in shown and "Import this? [y/N]" in shown
+    with orch.open(tmp_path / "store.db", read_only=True, secrets="memory") as store:
+        assert len(store.configs) == (code == 0)
+
+
+# -- check --------------------------------------------------------------------------------
+
+
+def _servers(path: Path, **urls: str) -> None:
+    with orch.open(path, secrets="memory") as store:
+        store.settings.agents.timeout = 2000
+        for name, url in urls.items():
+            store.configs.upsert(name, "openai_compatible", base_url=url)
+
+
+def test_check_ends_with_1_if_one_fails(run: Run, tmp_path: Path) -> None:
+    with closed_port() as url:
+        _servers(tmp_path / "store.db", dead=url)
+        done = run("check")
+    assert done.returncode == 1 and done.stdout.startswith("dead: unreachable, ")
+
+
+def test_checks_run_beside_each_other_and_the_first_to_finish_is_shown_first(
+    run: Run, tmp_path: Path
+) -> None:
+    with closed_port() as dead, black_hole() as hanging:
+        hanging_ones = {f"hanging {n}": hanging for n in range(6)}
+        _servers(tmp_path / "store.db", **hanging_ones, dead=dead)
+        started = time.monotonic()
+        lines = [json.loads(line) for line in run("check", "--json").stdout.splitlines()]
+        took_s = time.monotonic() - started
+    assert next(line["config"] for line in lines) == "dead" and len(lines) == 7
+    assert {line["reason"] for line in lines[1:]} <= {"timeout", "unreachable"}
+    # One after another, they would take 12 s.
+    assert took_s < 9
+
+
+def test_check_of_a_config_without_a_provider_is_a_line_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "definitions" / "lab.json").write_text(json.dumps(LAB))
+    path = _write(tmp_path / "setup.json", setup({"name": "a", "provider": "lab"}))
+    assert run("import", path, "--yes").returncode == 0
+    (tmp_path / "definitions" / "lab.json").unlink()
+    done = run("check", "a")
+    assert done.returncode == 1 and done.stdout.startswith("a: unexpected. There is no provider 'lab'.")
+    assert "provider is not defined here" in run("list").stdout
+
+
+def test_an_interrupt_ends_a_check_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    with black_hole() as url, closed_port() as dead:
+        _servers(tmp_path / "store.db", hanging=url, dead=dead)
+        with orch.open(tmp_path / "store.db", secrets="memory") as store:
+            store.settings.agents.timeout = 60_000
+        with subprocess.Popen(
+            [sys.executable, "-m", "orchstate", "check"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Whoever is started in the background of a shell ignores an interrupt, and so would we.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as checking:
+            assert checking.stdout is not None and checking.stdout.readline().startswith("dead")
+            checking.send_signal(signal.SIGINT)
+            _, complaint = checking.communicate(timeout=15)
+    assert (checking.returncode, complaint) == (130, "")
+
+
+@pytest.mark.llm
+def test_check_asks_a_real_server(run: Run, tmp_path: Path, llm_server: LlmServer) -> None:
+    with orch.open(tmp_path / "store.db", secrets="memory") as store:
+        for name in ("RIGHT", "WRONG"):
+            values = {"base_url": llm_server.base_url, "api_key": orch.env(f"{name}_KEY")}
+            store.configs.upsert(name, "openai_compatible", **values)
+    keys = {"RIGHT_KEY": llm_server.api_key, "WRONG_KEY": "wrong-key-0123456789"}
+    assert run("check", "RIGHT", **keys).returncode == 0
+    done = run("check", **keys)
+    assert done.returncode == 1
+    assert {line.split(",")[0] for line in done.stdout.splitlines()} == {"RIGHT: ok", "WRONG: unauthorized"}
+    assert not any(key in done.stdout + done.stderr for key in keys.values())
+
+
+# -- doctor -------------------------------------------------------------------------------
+
+
+def _findings(run: Run, **environment: str) -> tuple[int, list[dict[str, str]]]:
+    done = run("doctor", "--json", **environment)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_machine_in_order_has_no_problem(run: Run, store_path: Path) -> None:
+    code, findings = _findings(run)
+    assert code == 0 and not [one for one in findings if one["level"] == "problem"]
+    assert {"orchstate", "package", "providers", "keys", "store", "sqlite"} <= {
+        one["what"] for one in findings
+    }
+    assert any("2 configs, " in one["message"] for one in findings)
+
+
+def test_doctor_makes_no_store(run: Run, tmp_path: Path) -> None:
+    code, findings = _findings(run)
+    assert code == 0 and "it is made on first use" in findings[-1]["message"]
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_every_finding_has_a_line(run: Run, store_path: Path) -> None:
+    _, findings = _findings(run)
+    lines = run("doctor").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [[one["level"], one["what"]] for one in findings]
+
+
+def test_no_keyring_is_a_warning_with_the_next_step(run: Run, tmp_path: Path) -> None:
+    (warning,) = [one for one in _findings(run)[1] if one["what"] == "keys"]
+    assert warning["level"] == "warning" and str(tmp_path / "vault.json") in warning["message"]
+    assert "ORCHSTATE_VAULT_PASSPHRASE" in warning["next_step"]
+
+
+@pytest.mark.keyring
+def test_a_keyring_is_ok(run: Run, secret_service: SecretService) -> None:
+    backend = {"PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"}
+    _, findings = _findings(run, **secret_service.environment, **backend)
+    (found,) = [one for one in findings if one["what"] == "keys"]
+    assert (found["level"], found["message"]) == ("ok", "They go to the keyring of this machine.")
+
+
+def test_a_damaged_row_is_a_problem(run: Run, store_path: Path) -> None:
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(store_path)) as connection:
+        connection.execute("UPDATE rev SET body = replace(body, 'openai', 'openay') WHERE seq = 1")
+        connection.commit()
+    code, findings = _findings(run)
+    damages = [one for one in findings if one["what"] == "damage"]
+    assert code == 1 and len(damages) == 1 and "damaged" in damages[0]["message"] and damages[0]["next_step"]
+
+
+def test_a_broken_definition_is_a_problem(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "definitions" / "lab.json").write_text("{")
+    code, findings = _findings(run)
+    (problem,) = [one for one in findings if one["level"] == "problem"]
+    assert code == 1 and problem["what"] == "providers" and "lab.json" in problem["message"]
+
+
+def test_a_store_that_others_may_read_is_a_warning(run: Run, store_path: Path) -> None:
+    store_path.chmod(0o644)
+    code, findings = _findings(run)
+    assert code == 0
+    assert any(one["next_step"] == f"chmod 600 {str(store_path)!r}" for one in findings)
+
+
+def test_a_store_that_is_none_is_a_problem(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "store.db").mkdir()
+    code, findings = _findings(run)
+    assert code == 1 and "is a folder" in findings[-1]["message"]
+
+
+def test_a_key_that_is_not_there_is_a_warning(run: Run, store_path: Path) -> None:
+    warnings = [one["message"] for one in _findings(run)[1] if one["what"] == "key"]
+    assert warnings == ["gpt: its api_key is not there (OPENAI_API_KEY is not set)."]
+    assert not [one for one in _findings(run, OPENAI_API_KEY=KEY)[1] if one["what"] == "key"]
+
+
+# Accepts edits that never get into the store, because another program has it locked, and is killed.
+_DIES = """
+import os, signal, sqlite3, sys
+import orchstate as orch
+
+store = orch.open(sys.argv[1], secrets="memory")
+gpt = store.configs["gpt"]
+store.flush()
+blocker = sqlite3.connect(sys.argv[1], isolation_level=None)
+blocker.execute("BEGIN EXCLUSIVE")
+gpt.temperature = 0.7
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_edits_of_a_dead_process_are_told_and_stay(run: Run, store_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _DIES, str(store_path)], check=False, timeout=60)
+    for _ in range(2):
+        (waiting,) = [one for one in _findings(run)[1] if one["what"] == "outbox"]
+        assert "has edits of a process that died (1)" in waiting["message"]
+    with orch.open(store_path, secrets="memory") as store:
+        assert store.configs["gpt"].temperature == 0.7
+    assert not [one for one in _findings(run)[1] if one["what"] == "outbox"]
