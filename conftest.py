@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take the user's store, keyring and keys out of reach before the first import of a test."""
     config.stash[_folder] = folder = tempfile.TemporaryDirectory(prefix="orchstate-tests-")
     shelter(os.environ, Path(folder.name))
+    # A shell starts background jobs deaf to interrupts, and some tests send themselves one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("CI"):
         config.pluginmanager.import_plugin("testbed.no_skips")
 
