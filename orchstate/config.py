@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as tokens
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import Issue, NotFoundError, SecretError, ValidationError
@@ -14,12 +15,13 @@ from orchstate.models.secret import SecretRef
 from orchstate.models.validation import Validation
 from orchstate.models.values import FrozenMap, to_plain
 from orchstate.origin import cell_source
+from orchstate.secrets.environment import try_environment
 from orchstate.state.collection import Collection
 from orchstate.state.kinds import Kind
 from orchstate.state.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
@@ -47,6 +49,7 @@ class Services:
     history: History
     store_id: str
     settings: Record
+    drop_unused: Callable[[str, SecretRef], object]
 
 
 class OrchstateWarning(UserWarning):
@@ -245,10 +248,12 @@ class Config(Record):
         prepared, written = self._with_references(changes, from_cell=from_cell)
         try:
             return super()._assign(prepared)
-        except BaseException:
+        finally:
             for ref in written:
-                self._services.secrets.delete(ref)
-            raise
+                drop_unused = partial(self._services.drop_unused, self._entry.id, ref)
+                # In a transaction it is known at the end of the block whether the document keeps it.
+                if not self._state.afterwards(drop_unused):
+                    drop_unused()
 
     def _with_references(
         self, changes: Mapping[str, Any], *, from_cell: bool
@@ -283,13 +288,14 @@ class Config(Record):
         if document.provider not in registry:
             unknown = NotFoundError.among("provider", document.provider, registry.ids)
             return Validation.of([Issue("provider", "error", str(unknown))])
-        return Validation.of(needs(registry.get(document.provider), document))
+        issues = needs(registry.get(document.provider), document)
+        return Validation.of([*issues, *_missing_variables(document)])
 
     def __repr__(self) -> str:
         values = self._trait_values
         shown = [values.get("provider", ""), values.get("model") or "no model"]
         if values.get("temperature") is not None:
-            shown.append(f"temperature {values['temperature']:g}")
+            shown.append(f"temperature {values['temperature']}")
         # References to secrets are never shown here, not even masked: they say nothing.
         return f"<Config {values.get('name', '')}: {', '.join(shown)}>"
 
@@ -382,6 +388,18 @@ class Configs(Collection[Config]):
         return services.registry
 
 
+def _missing_variables(document: ConfigDocument) -> Iterator[Issue]:
+    for field, info in leaves(type(document)).items():
+        ref = document.at(field)
+        if info.annotation is SecretRef and ref.source == "env" and try_environment(ref.name) is None:
+            yield Issue(
+                field,
+                "error",
+                f"The environment variable {ref.name} is not set. Set it before the kernel starts, "
+                f"or with os.environ[{ref.name!r}] = ...",
+            )
+
+
 def config_kind(registry: Registry) -> Kind:
     """Return the kind of configs whose fields come from the definitions of `registry`."""
 
@@ -405,10 +423,16 @@ def _moved(
     A key stays where it is, and its reference is put away with the rest.
     """
     put_away = {path: value for path, value in document.body().items() if path not in _COMMON}
-    stash = {**document.stash, document.provider: put_away}
-    back = stash.pop(provider, {})
+    stash = {**document.stash, document.provider: put_away} if put_away else {**document.stash}
+    cls = registry.document_class(provider)
+    known = leaves(cls)
+    # What the definition does not have any more stays put away.
+    old = stash.pop(provider, {})
+    back = {path: value for path, value in old.items() if path in known}
+    if len(back) < len(old):
+        stash[provider] = {path: value for path, value in old.items() if path not in known}
     kept = {name: value for name, value in document if name in (*_COMMON, *ENVELOPE)}
-    blank = registry.document_class(provider).model_construct(None, **kept)
+    blank = cls.model_construct(None, **kept)
     return blank, {**back, **changes, "provider": provider, "stash": FrozenMap(stash)}
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import atexit
+import dataclasses
 import logging
 import os
+import threading
 import uuid
-import weakref
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import OrchstateError, StoreError
+from orchstate.loops import in_thread
 from orchstate.models.intent import Intent
 from orchstate.origin import user_name
 from orchstate.providers.registry import Registry
@@ -78,22 +81,7 @@ def open(
     0.2
     >>> store.close()
     """
-    path = _resolve(target)
-    if path is None and secrets == "auto":
-        secrets = "memory"
-    options = Options(read_only, secrets, actor or user_name())
-    known = _opened.get(path) if path else None
-    if known is not None and not known._state.unusable:
-        if known._options != options:
-            raise StoreError(
-                f"{str(path)!r} is open in this process with {known._options}. "
-                "Open it the same way, or close() it first."
-            )
-        return known
-    store = _open_new(path, options)
-    if path:
-        _opened[path] = store
-    return store
+    return _open(target, read_only=read_only, secrets=secrets, actor=actor)[0]
 
 
 async def aopen(
@@ -104,12 +92,64 @@ async def aopen(
     actor: str | None = None,
 ) -> Store:
     """Do what :func:`open` does without stopping the event loop."""
-    store = await asyncio.to_thread(open, target, read_only=read_only, secrets=secrets, actor=actor)
-    store._state.delivery.attach()
+    store, is_new = await in_thread(_open, target, read_only=read_only, secrets=secrets, actor=actor)
+    if is_new:
+        # Observers run here, and not in the thread that did the work.
+        store._state.delivery.own()
     return store
 
 
-_opened: Final[weakref.WeakValueDictionary[Path, Store]] = weakref.WeakValueDictionary()
+_opened: Final[dict[Path, Store]] = {}
+# Two threads that open one target get one store, too.
+_opening: Final = threading.Lock()
+# Whoever ends in the regular way leaves nothing for others to adopt, if that is quickly done.
+_EXIT_FLUSH_S: Final = 2.0
+
+
+def _open(
+    target: str | os.PathLike[str] | None,
+    *,
+    read_only: bool,
+    secrets: Mode | SecretStore,
+    actor: str | None,
+) -> tuple[Store, bool]:
+    path = _resolve(target)
+    if path is None and secrets == "auto":
+        secrets = "memory"
+    options = Options(read_only, secrets, actor or user_name())
+    if path is None:
+        return _open_new(None, options), True
+    with _opening:
+        known = _opened.get(path)
+        if known is None or known._state.unusable:
+            _close_at_exit()
+            store = _opened[path] = _open_new(path, options)
+            return store, True
+    if known._options != options:
+        raise StoreError(
+            f"{str(path)!r} is open in this process with {_difference(known._options, options)}. "
+            "Open it the same way, or close() it first."
+        )
+    return known, False
+
+
+def _difference(known: Options, wanted: Options) -> str:
+    names = [field.name for field in dataclasses.fields(Options)]
+    different = [name for name in names if getattr(known, name) != getattr(wanted, name)]
+    there, here = (
+        ", ".join(f"{name}={getattr(options, name)!r}" for name in different) for options in (known, wanted)
+    )
+    return f"{there}, and now wanted with {here}"
+
+
+@cache
+def _close_at_exit() -> None:
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    for store in list(_opened.values()):
+        store._close(_EXIT_FLUSH_S)
 
 
 def _open_new(path: Path | None, options: Options) -> Store:
@@ -145,11 +185,18 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> None:
         logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
         outbox.close(keep=True)
         return
-    if found.damaged_bytes:
-        logger.warning("The outbox %s has %d damaged bytes and is kept.", outbox.path, found.damaged_bytes)
     if count:
         logger.info("Adopted %d edits of a process that had died.", count)
-    outbox.close(keep=found.damaged_bytes > 0)
+    if found.damaged_bytes:
+        aside = outbox.set_aside()
+        logger.error(
+            "An outbox had %d damaged bytes, which may have been edits. The others were adopted, and the "
+            "file is kept for inspection: %s",
+            found.damaged_bytes,
+            aside,
+        )
+        return
+    outbox.close(keep=False)
 
 
 def _resolve(target: str | os.PathLike[str] | None) -> Path | None:
@@ -160,6 +207,8 @@ def _resolve(target: str | os.PathLike[str] | None) -> Path | None:
         return None
     if isinstance(chosen, str) and chosen.partition("://")[0] in ("postgres", "postgresql"):
         raise StoreError("PostgreSQL stores are not part of this version. Give the path of a file.")
+    if not isinstance(chosen, str | os.PathLike):
+        raise StoreError(f"{chosen!r} is no path. Give a file, ':memory:', or nothing for your own store.")
     if not os.fspath(chosen):
         raise StoreError("'' is no path. Give a file, ':memory:', or nothing for your own store.")
     return Path(chosen).expanduser().resolve()

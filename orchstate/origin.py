@@ -7,7 +7,7 @@ import getpass
 import os
 import sys
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +33,13 @@ def user_name() -> str:
 
 def origin(actor: str) -> Origin:
     """Return the present origin of an edit by `actor`."""
-    return Origin(actor, notebook_name(), _place.get() or cell())
+    return _origin(actor, notebook_name(), _place.get() or cell())
+
+
+@lru_cache(maxsize=64)
+def _origin(actor: str, notebook: str, where: str) -> Origin:
+    # Every edit asks, and from one cell they all come from the same place.
+    return Origin(_printable(actor), _printable(notebook), _printable(where))
 
 
 @contextlib.contextmanager
@@ -49,28 +55,44 @@ def place(text: str) -> Iterator[None]:
 def notebook_name() -> str:
     """Return the path of the running notebook as its server knows it, the script's name, or ``""``."""
     path = os.environ.get("JPY_SESSION_NAME") or ""
-    shell = _shell()
-    if not path and shell is not None:
-        path = str(shell.user_ns.get("__vsc_ipynb_file__", ""))
-    if not path and shell is None and sys.argv and sys.argv[0] not in ("", "-c", "-m"):
-        path = PurePath(sys.argv[0]).name
+    running = shell()
+    if not path and running is not None:
+        path = str(running.user_ns.get("__vsc_ipynb_file__", ""))
+    if not path and running is None and sys.argv and sys.argv[0] not in ("", "-c", "-m"):
+        path = _script_name(sys.argv[0])
     return path
+
+
+@cache
+def _script_name(path: str) -> str:
+    return PurePath(path).name
 
 
 def cell() -> str:
     """Return the number of the running cell as notebooks show it, such as ``"[3]"``, or ``""``."""
-    shell = _shell()
-    return f"[{shell.execution_count}]" if shell is not None else ""
+    # The counter itself is raised before or after the cell runs, depending on the version of IPython.
+    cells = _cells()
+    return f"[{len(cells) - 1}]" if len(cells) > 1 else ""
 
 
 def cell_source() -> str:
     """Return the text of the running cell, ``""`` outside IPython."""
-    shell = _shell()
-    cells: list[str] = shell.user_ns.get("In", []) if shell is not None else []
-    return cells[-1] if cells else ""
+    return _cells()[-1]
 
 
-def _shell() -> Any:
+def _cells() -> list[str]:
+    """Return the texts of all cells that ran, the running one last, behind an empty first one."""
+    running = shell()
+    return (running.user_ns.get("In") if running is not None else None) or [""]
+
+
+def _printable(text: str) -> str:
+    # Paths may hold bytes that are no text; the history shows "?" for them.
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def shell() -> Any:
+    """Return the running IPython shell, None where there is none."""
     # Asked for only where it runs already: importing IPython takes longer than everything else here.
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython else None

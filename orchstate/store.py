@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import uuid
 from dataclasses import dataclass
@@ -10,26 +10,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from traitlets import Bunch, HasTraits
+from traitlets import All, HasTraits
 
+from orchstate.cells import CellEnd
 from orchstate.config import Config, Configs, Services, config_kind
-from orchstate.errors import OrchstateError, ValidationError
+from orchstate.errors import OrchstateError, StoreError, UnknownFieldError, ValidationError
 from orchstate.history.history import History
+from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
+from orchstate.models.document import defaults, leaves
+from orchstate.models.names import MAX_NAME_LENGTH, name_key
 from orchstate.models.profile import ProfileDocument, SnapshotDocument
-from orchstate.models.secret import SecretRef
+from orchstate.models.secret import references
 from orchstate.models.settings import SettingsDocument
+from orchstate.models.values import is_same
 from orchstate.origin import origin
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
+from orchstate.state.derivation import derive
 from orchstate.state.events import Event
 from orchstate.state.kinds import Kinds, plain_kind
-from orchstate.state.record import Record, derive
+from orchstate.state.live import no_field, notify
+from orchstate.state.record import Record
 from orchstate.state.state import State
 from orchstate.state.traits import ComputedTrait
 
 if TYPE_CHECKING:
-    import contextlib
     import os
     from collections.abc import Callable
 
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from orchstate.history.moments import When
     from orchstate.history.past import PastState
     from orchstate.models.document import Document
+    from orchstate.models.secret import SecretRef
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
     from orchstate.state.undo import Undone
@@ -45,6 +52,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
+# How long close() waits for an engine that does not answer; what is open then stays in the outbox.
+_CLOSE_S: Final = 10.0
 _FOLLOWED: Final = ("active", "status", "pending", "error")
 
 
@@ -59,6 +68,14 @@ class Options:
 
 class Settings(Record):
     """The settings of a store: every leaf a trait, such as ``settings.agents.timeout``."""
+
+    def __repr__(self) -> str:
+        document = self._state.seen(self._entry.id) or self._told_document
+        usual = defaults(self.document_class)
+        paths = [path for path in leaves(self.document_class) if path != "name"]
+        values = {path: document.at(path) for path in paths}
+        changed = [f"{path}={value!r}" for path, value in values.items() if not is_same(value, usual[path])]
+        return f"<Settings {', '.join(changed)}>" if changed else "<Settings: all as usual>"
 
 
 class ActiveTrait(ComputedTrait):
@@ -78,6 +95,11 @@ class Store(HasTraits):
     status = ComputedTrait(
         lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
     )
+    providers: Registry
+    secrets: Secrets
+    configs: Configs
+    history: History
+
     pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
     error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
 
@@ -103,12 +125,17 @@ class Store(HasTraits):
             flush=self._state.flush,
             find=partial(self._state.find, "config"),
             snapshots=self._snapshots,
+            last=lambda: self._state.seq,
         )
         self._state.services = Services(
-            self.providers, self.secrets, self.history, engine.store_id, self.settings
+            self.providers, self.secrets, self.history, engine.store_id, self.settings, self._drop_unused
         )
+        self._last_active: Config | None = None
+        # All profiles at once, so that asking for one takes no query.
+        self._state.ids("profile")
         self._told = self._followed()
-        self._state.subscribe(self._sweep_secrets)
+        self._state.subscribe(self._sweep_secrets, mentions='"source"')
+        self._cell_end = CellEnd(self._state.flush)
 
     # -- state ------------------------------------------------------------------------
 
@@ -230,12 +257,44 @@ class Store(HasTraits):
 
     async def aflush(self, timeout: float | None = None) -> int:
         """Do what :meth:`flush` does without stopping the event loop."""
-        await asyncio.to_thread(self._state.wait, timeout)
-        return self._state.flush(0)
+        await in_thread(self._state.wait, timeout)
+        self._state.catch_up()
+        return self._state.seq
+
+    def refresh(self, timeout: float | None = None) -> int:
+        """Return the store's seq once everything that others have committed by now is seen here.
+
+        Nobody has to call it, since news arrive by themselves; it helps where one step
+        must not begin before.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as there is progress.
+
+        Raises
+        ------
+        StoreError
+            If it could not be read in time.
+        """
+        return self._state.refresh(timeout)
+
+    async def arefresh(self, timeout: float | None = None) -> int:
+        """Do what :meth:`refresh` does without stopping the event loop."""
+        await in_thread(self._state.wait_for_news, timeout)
+        self._state.catch_up()
+        return self._state.seq
 
     def close(self) -> None:
         """Commit what is accepted and release everything; harmless when repeated."""
-        self._state.close()
+        self._close(_CLOSE_S)
+
+    def _close(self, timeout_s: float) -> None:
+        self._cell_end.forget()
+        with contextlib.suppress(StoreError):
+            # What is active is still to be seen afterwards.
+            self._active()
+        self._state.close(timeout_s)
 
     def __enter__(self) -> Store:
         return self
@@ -286,9 +345,24 @@ class Store(HasTraits):
         where = str(self.path) if self.path else ":memory:"
         if self._state.closed:
             return f"<Store {where}: closed>"
-        known = sum(entry.kind == "config" and entry.exists for entry in self._state.view.loaded())
+        known = len(self._state.view.loaded("config"))
         pending = f", {self._state.pending} saving" if self._state.pending else ""
-        return f"<Store {where}: {self._status()}, {known} configs in memory{pending}>"
+        configs = f"{known} config{'' if known == 1 else 's'}"
+        return f"<Store {where}: {self._status()}, {configs} in memory{pending}>"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] != "_" and not hasattr(type(self), name) and name not in Store.__annotations__:
+            raise UnknownFieldError(no_field(self, name))
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} is live and cannot be copied. Open it again, or use export().")
+
+    def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
+        """Have `handler` called with every change of the named traits: active, status, pending, error."""
+        super().observe(handler, names, type)
+        self._state.delivery.attach()
+        self._told = self._followed()
 
     # -- inside -----------------------------------------------------------------------
 
@@ -305,29 +379,49 @@ class Store(HasTraits):
         return "saving" if self._state.pending else "ready"
 
     def _active(self) -> Config | None:
-        id = self._state.find("profile", self.actor)
-        profile = self._state.document(id) if id else None
-        active = profile.active if isinstance(profile, ProfileDocument) else None
-        if active is None or self._state.document(active) is None:
-            return None
-        return cast("Config", self._state.record(active))
+        if not self._state.closed:
+            id = self._state.find("profile", self._profile)
+            profile = self._state.document(id) if id else None
+            chosen = profile.active if isinstance(profile, ProfileDocument) else None
+            is_there = chosen is not None and self._state.document(chosen) is not None
+            self._last_active = cast("Config", self._state.record(str(chosen))) if is_there else None
+        return self._last_active
+
+    @property
+    def _profile(self) -> str:
+        # Users may have names that documents may not: those of a domain have a backslash.
+        name = "".join(char if char.isprintable() and char not in "/\\" else "-" for char in self.actor)
+        return name.strip()[:MAX_NAME_LENGTH].strip() or "-"
 
     def _set_active(self, value: Config | str | None) -> None:
         if isinstance(value, str):
             value = self.configs[value]
-        if value is not None and not isinstance(value, Config):
-            raise ValidationError(f"{value!r} cannot be active. Assign a config, its name or id, or None.")
-        active = value.id if value is not None else None
-        id = self._state.find("profile", self.actor)
+        if value is not None and not (isinstance(value, Config) and value._state is self._state):
+            raise ValidationError(
+                f"{value!r} cannot be active. Assign a config of this store, its name or id, or None."
+            )
+        active = value.document().id if value is not None else None
+        id = self._state.find("profile", self._profile)
         if id:
             self._state.update(id, {"active": active})
         elif active is not None:
-            self._state.create("profile", self.actor, {"active": active}, upsert=True)
-        self._tell()
+            self._state.create("profile", self._profile, {"active": active}, upsert=True)
+
+    def _drop_unused(self, id: str, ref: SecretRef) -> None:
+        """Remove the value of a key in the background, unless the document refers to it after all."""
+        now = self._state.seen(id)
+        if ref.source not in ("none", "env") and ref not in references(now.body() if now else {}):
+            self._state.in_background(partial(self._delete_secret, ref))
+
+    def _delete_secret(self, ref: SecretRef) -> None:
+        try:
+            self.secrets.delete(ref)
+        except OrchstateError as error:
+            logger.warning("A key that is not used any more could not be removed: %s", error)
 
     def _snapshots(self) -> dict[str, int]:
         documents = (self._state.document(id) for id in self._state.ids("snapshot"))
-        return {found.name: found.seq for found in documents if isinstance(found, SnapshotDocument)}
+        return {name_key(found.name): found.seq for found in documents if isinstance(found, SnapshotDocument)}
 
     def _followed(self) -> tuple[Any, ...]:
         return (self._active(), self._status(), self._state.pending, self._state.error)
@@ -339,25 +433,19 @@ class Store(HasTraits):
         before, self._told = self._told, self._followed()
         for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
             if old is not new and old != new:
-                self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
+                notify(self, name, old, new, "edit")
 
     def _sweep_secrets(self, event: Event) -> None:
-        """Remove the value of a key that no document refers to any more."""
+        """Remove the value of a key that an own edit has left without a reference.
+
+        A replaced key is gone when the edit is committed, and a new one when it is not.
+        """
         if event.external or event.kind != "config":
             return
-        gone = [old for old, _ in event.changes.values() if _is_stored_secret(old)]
-        if gone:
-            now = self._state.document(event.id)
-            kept = str(now.body()) if now else ""
-            for ref in gone:
-                if ref["name"] not in kept:
-                    self._state.in_background(partial(self._delete_secret, ref))
-
-    def _delete_secret(self, plain: dict[str, str]) -> None:
-        try:
-            self.secrets.delete(SecretRef.model_validate(plain))
-        except OrchstateError as error:
-            logger.warning("A key that is not used any more could not be removed: %s", error)
+        which = 1 if event.seq is None else 0
+        for change in event.changes.values():
+            for ref in references(change[which]):
+                self._state.services.drop_unused(event.id, ref)
 
 
 def kinds_of(registry: Registry) -> Kinds:
@@ -371,11 +459,3 @@ def _record_class(document_class: type[Document]) -> type[Record]:
     if issubclass(document_class, ConfigDocument):
         return derive(document_class, Config)
     return derive(document_class, Settings if issubclass(document_class, SettingsDocument) else Record)
-
-
-def _is_stored_secret(plain: Any) -> bool:
-    return (
-        isinstance(plain, dict)
-        and plain.keys() == {"source", "name"}
-        and plain["source"] in ("keyring", "vault", "memory")
-    )

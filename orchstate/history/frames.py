@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
 from orchstate.models.document import ENVELOPE
-from orchstate.models.secret import MASK
-from orchstate.models.values import to_plain
+from orchstate.models.secret import MASK, is_reference
+from orchstate.models.values import is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from orchstate.state.record import Record
     from orchstate.storage.engine import Revision, Row
@@ -89,20 +91,31 @@ def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
     return _frame(columns, dtypes, index)
 
 
-def diff_frame(before: Mapping[str, Row], after: Mapping[str, Row]) -> pd.DataFrame:
-    """Return one row per field that differs between two moments, with the columns of ``DIFF``."""
+def diff_frame(
+    before: Mapping[str, Row], after: Mapping[str, Row], values: Callable[[Row], Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return one row per field that differs between two moments, with the columns of ``DIFF``.
+
+    Parameters
+    ----------
+    before, after
+        The rows of the two moments by id.
+    values
+        Returns the plain values of a row by path, defaults included.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in DIFF}
     for id in dict.fromkeys([*before, *after]):
         old, new = before.get(id), after.get(id)
         known = new or old
         if known is None or (old and new and old.body == new.body):
             continue
-        old_body = json.loads(old.body) if old else {}
-        new_body = json.loads(new.body) if new else {}
-        for path in dict.fromkeys([*old_body, *new_body]):
-            values = (old_body.get(path), new_body.get(path))
-            if values[0] != values[1]:
-                row = [known.kind, id, known.name, path, shown(values[0]), shown(values[1])]
+        # Of a document that is new or gone, only what it has set is a difference.
+        read = values if old and new else _body
+        old_values, new_values = ({} if row is None else read(row) for row in (old, new))
+        for path in dict.fromkeys([*old_values, *new_values]):
+            was, now = old_values.get(path), new_values.get(path)
+            if not is_same(was, now):
+                row = [known.kind, id, known.name, path, shown(was), shown(now)]
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
     return _frame(columns, DIFF, None)
@@ -117,8 +130,8 @@ def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
         "ready": [config.validation.ready for config in configs],
         "tags": [list(document.tags) for document in documents],
         "revision": [config.revision for config in configs],
-        "created_at": [_microseconds(document.created_at) for document in documents],
-        "updated_at": [_microseconds(document.updated_at) for document in documents],
+        "created_at": [_utc(document.created_at) for document in documents],
+        "updated_at": [_utc(document.updated_at) for document in documents],
     }
     known = {*columns, "name", "stash", *ENVELOPE}
     bodies = [document.body() for document in documents]
@@ -141,18 +154,20 @@ def shown(value: Any) -> Any:
     >>> shown({"source": "keyring", "name": "a/api_key/1"})
     'keyring: ********'
     """
+    if isinstance(value, dict) and not is_reference(value):
+        return {key: shown(item) for key, item in value.items()}
     if not is_reference(value):
         return value
     return f"{value['source']}: {value['name'] if value['source'] == 'env' else MASK}"
 
 
-def is_reference(value: Any) -> bool:
-    """Whether a plain value is that of a reference to a secret."""
-    return isinstance(value, dict) and value.keys() == {"source", "name"}
+def _body(row: Row) -> Mapping[str, Any]:
+    body: dict[str, Any] = json.loads(row.body)
+    return body
 
 
-def _microseconds(value: Any) -> int:
-    return int(to_plain(value) and value.timestamp() * 1_000_000)
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def _frame(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import FlushError, NotFoundError
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
+from orchstate.models.names import name_key
+from orchstate.state.decide import decode, flat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from orchstate.history.moments import When
     from orchstate.state.kinds import Kinds
+    from orchstate.storage.engine import Row
     from orchstate.storage.sqlite import SqliteEngine
 
 # A question about the history waits this long for edits that are still on their way.
@@ -36,7 +40,9 @@ class History:
     find
         Returns the id of an existing document by its name or id, or None.
     snapshots
-        Returns the seqs of all snapshots by name.
+        Returns the seqs of all snapshots by :func:`name_key` of their names.
+    last
+        Returns the seq of the last revision that is known without looking.
     """
 
     def __init__(
@@ -47,12 +53,14 @@ class History:
         flush: Callable[[float], object],
         find: Callable[[str], str | None],
         snapshots: Callable[[], Mapping[str, int]],
+        last: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._kinds = kinds
         self._flush = flush
         self._find = find
         self._snapshots = snapshots
+        self._last = last
 
     def changes(
         self,
@@ -71,7 +79,8 @@ class History:
         field
             Path of a field, None for all.
         since, until
-            Moments; changes after `since` and up to `until`. None for no limit.
+            Moments; changes after `since` and up to `until`. None for no limit; a time before
+            the store's first change is no limit either, or excludes everything.
 
         Returns
         -------
@@ -88,8 +97,8 @@ class History:
         from orchstate.history.frames import changes_frame
 
         self._settle()
-        first = self._seq(since) if since is not None else 0
-        last = self._seq(until) if until is not None else None
+        first = self._seq(since, before_all=0) if since is not None else 0
+        last = self._seq(until, before_all=0) if until is not None else None
         id = self._id(name) if name is not None else None
         return changes_frame(self._engine.changes_since(first, until=last, id=id), field=field)
 
@@ -131,7 +140,8 @@ class History:
         first, last = (
             self._engine.snapshot(self._seq(when)) for when in (a, self._engine.seq() if b is None else b)
         )
-        return diff_frame({row.id: row for row in first.rows()}, {row.id: row for row in last.rows()})
+        before, after = ({row.id: row for row in moment.rows()} for moment in (first, last))
+        return diff_frame(before, after, self._values)
 
     def at(self, when: When) -> PastState:
         """Return the store as it was at a moment.
@@ -149,10 +159,14 @@ class History:
         return self._engine.seq()
 
     def __repr__(self) -> str:
-        return f"<History of {len(self)} revisions>"
+        last = self._last()
+        return f"<History: {last} revision{'' if last == 1 else 's'}>"
 
-    def _seq(self, when: When) -> int:
-        return seq_of(when, self._engine, self._snapshots())
+    def _seq(self, when: When, *, before_all: int | None = None) -> int:
+        return seq_of(when, self._engine, self._snapshots(), before_all=before_all)
+
+    def _values(self, row: Row) -> dict[str, Any]:
+        return flat(decode(self._kinds, row)) if row.kind in self._kinds else json.loads(row.body)
 
     def _id(self, name: str) -> str:
         id = self._find(name) or self._find_deleted(name)
@@ -161,9 +175,9 @@ class History:
         return id
 
     def _find_deleted(self, name: str) -> str | None:
-        sql = "SELECT id FROM rev WHERE id = ? OR name = ? COLLATE NOCASE ORDER BY seq DESC LIMIT 1"
-        found = self._engine.query(sql, [name, name])
-        return str(found[0][0]) if found else None
+        names = self._engine.query("SELECT id, name FROM rev GROUP BY id, name ORDER BY max(seq) DESC")
+        wanted = name_key(name)
+        return next((id for id, known in names if id == name or name_key(known) == wanted), None)
 
     def _settle(self) -> None:
         # Should the engine not answer, what is committed is shown all the same.

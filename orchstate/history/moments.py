@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import operator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from orchstate.errors import NotFoundError, ValidationError
+from orchstate.models.names import name_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchstate.storage.sqlite import SqliteEngine
 
-When = int | datetime | str
+When = SupportsIndex | datetime | str
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def seq_of(when: When, engine: SqliteEngine, snapshots: Mapping[str, int]) -> int:
+def seq_of(
+    when: When, engine: SqliteEngine, snapshots: Mapping[str, int], *, before_all: int | None = None
+) -> int:
     """Return the last seq that belongs to a moment.
 
     Parameters
     ----------
     when
-        A seq; a datetime (without a zone: local time); the name of a snapshot; or ISO
-        text such as ``"2026-11-20 14:30"``.
+        A seq; a datetime (without a zone: local time); the name of a snapshot, in any
+        case; or ISO text such as ``"2026-11-20 14:30"``.
     engine
         Where the history is.
     snapshots
-        Seqs by name.
+        Seqs by :func:`name_key` of the name.
+    before_all
+        What a time before the first change means; None if it is an error.
 
     Raises
     ------
@@ -35,17 +42,18 @@ def seq_of(when: When, engine: SqliteEngine, snapshots: Mapping[str, int]) -> in
     ValidationError
         If `when` is something else.
     """
-    if isinstance(when, bool) or not isinstance(when, int | datetime | str):
+    if isinstance(when, str):
+        if name_key(when) in snapshots:
+            return snapshots[name_key(when)]
+        when = _parsed(when, snapshots)
+    if isinstance(when, datetime):
+        return _at_time(when, engine, before_all)
+    # The index of a DataFrame has integers that are no int.
+    if isinstance(when, bool) or not isinstance(when, SupportsIndex):
         raise ValidationError(
             f"{when!r} is no moment. Give a seq, a datetime, ISO text or a snapshot's name."
         )
-    if isinstance(when, int):
-        return _checked(when, engine.seq())
-    if isinstance(when, str):
-        if when in snapshots:
-            return snapshots[when]
-        when = _parsed(when, snapshots)
-    return _at_time(when, engine)
+    return _checked(operator.index(when), engine.seq())
 
 
 def _checked(seq: int, last: int) -> int:
@@ -62,10 +70,10 @@ def _parsed(text: str, snapshots: Mapping[str, Any]) -> datetime:
         raise NotFoundError.among("snapshot", text, snapshots, hint=hint) from None
 
 
-def _at_time(moment: datetime, engine: SqliteEngine) -> int:
-    wanted_us = int(moment.astimezone(UTC).timestamp() * 1_000_000)
-    # Seqs are in commit order, the clock need not be: the last revision not later than the moment.
-    found = engine.query("SELECT max(seq) FROM rev WHERE at_us <= ?", [wanted_us])[0][0]
-    if found is None:
+def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> int:
+    wanted_us = (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
+    found = engine.query("SELECT max(seq) FROM rev WHERE committed_us <= ?", [wanted_us])[0][0]
+    if found is None and before_all is None:
         raise NotFoundError(f"{moment.isoformat(sep=' ')} is before this store's first change.")
-    return int(found)
+    return int(found) if found is not None else before_all or 0

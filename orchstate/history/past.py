@@ -45,7 +45,10 @@ class PastCollection(Mapping[str, Document]):
         return len(self._rows)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} {self._kind}s of the past: {', '.join(list(self)[:8])}>"
+        if "_rows" not in self.__dict__:
+            return f"<past {self._kind}s: not read yet>"
+        shown = ", ".join([*self._rows][:8]) + (", ..." if len(self) > 8 else "")
+        return f"<{len(self)} past {self._kind}{'' if len(self) == 1 else 's'}{': ' if shown else ''}{shown}>"
 
 
 class PastState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any, Final
 
 _encode = json.JSONEncoder(
@@ -54,10 +55,17 @@ def parse(text: str | bytes) -> Any:
     ------
     ValueError
         If the text is not JSON, is nested deeper than 64 levels, repeats a key, or
-        holds NaN or an infinity. The message says where.
+        holds NaN, an infinity, or half a character. The message says where.
+
+    Examples
+    --------
+    >>> parse('{"a": [1, null]}')
+    {'a': [1, None]}
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except UnicodeDecodeError as error:
@@ -65,6 +73,7 @@ def parse(text: str | bytes) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     _check_depth(value)
+    _check_characters(value)
     return value
 
 
@@ -79,6 +88,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"has {text}, which is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    # Python reads 1e999 as infinity.
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"has {text}, which is too large for a number")
+    return number
+
+
+def _check_characters(value: Any) -> None:
+    # JSON can escape half of a surrogate pair, which no file and no database takes.
+    try:
+        canonical(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"has text with half a character in it: {error.object[error.start]!a}") from None
 
 
 def _check_depth(value: Any) -> None:

@@ -8,9 +8,9 @@ memory a document is *flat*: a mapping of paths such as ``temperature`` or
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
@@ -18,14 +18,18 @@ from pydantic import BaseModel, ConfigDict
 from orchstate.errors import Issue, ValidationError
 from orchstate.models.issues import to_issues
 from orchstate.models.names import check_name
-from orchstate.models.values import Section, Strings, to_plain
+from orchstate.models.secret import SecretRef
+from orchstate.models.values import Section, Strings, is_same, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic.fields import FieldInfo
 
-_D = TypeVar("_D", bound="Document")
+_M = TypeVar("_M", bound=BaseModel)
+_FIELD_CONFIG: Final = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Known from the row a document is stored in, so not part of its body.
 ENVELOPE: Final = ("id", "created_at", "updated_at", "user_id")
@@ -74,15 +78,20 @@ class Document(BaseModel):
         try:
             return type(self).model_validate(raw)
         except pydantic.ValidationError as error:
-            faults = to_issues(error, type(self))
-        caused = _caused(faults, changes, _faults_of(self))
+            faults = _all_faults(type(self), raw, error)
+        caused = _caused(faults, changes, self.issues())
         if caused:
             raise ValidationError.of(caused, subject=f"{self.kind} {self.name!r} is unchanged")
-        return _keeping_faulty(type(self), raw, faults)
+        return _keeping_faulty(type(self), raw)
 
     def issues(self) -> tuple[Issue, ...]:
         """Return what breaks a rule now, such as a value kept from before the rule."""
-        return tuple(_faults_of(self))
+        raw = _unpacked(self)
+        try:
+            type(self).model_validate(raw)
+        except pydantic.ValidationError as error:
+            return tuple(_all_faults(type(self), raw, error))
+        return ()
 
     def at(self, path: str) -> Any:
         """Return the value at a path such as ``"agents.timeout"``."""
@@ -96,7 +105,7 @@ class Document(BaseModel):
         flat = {}
         for path, default in plain_defaults(type(self)).items():
             value = to_plain(self.at(path))
-            if value != default or type(value) is not type(default):
+            if not is_same(value, default):
                 flat[path] = value
         return flat | {key: to_plain(value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
@@ -122,7 +131,8 @@ class Document(BaseModel):
     def from_body(cls, envelope: Mapping[str, Any], body: Mapping[str, Any]) -> Self:
         """Return the document of a stored body.
 
-        Values that break a rule are kept as they are and show up in :meth:`issues`.
+        Values that break a rule, alone or together with others, are kept as they are and
+        show up in :meth:`issues`.
 
         Raises
         ------
@@ -139,9 +149,9 @@ class Document(BaseModel):
             return cls.model_validate(raw)
         except pydantic.ValidationError as error:
             faults = to_issues(error, cls)
-        if any(fault.field in ("", "name", *ENVELOPE) for fault in faults):
+        if any(fault.field in ("name", *ENVELOPE) for fault in faults):
             raise ValidationError.of(faults, subject=f"{cls.kind} {raw.get('id')!r} cannot be read")
-        return _keeping_faulty(cls, raw, faults)
+        return _keeping_faulty(cls, raw)
 
 
 @cache
@@ -167,8 +177,7 @@ def plain_defaults(document_class: type[Document]) -> dict[str, Any]:
 
 def datetime_of(microseconds: int) -> datetime:
     """Return the UTC time of a number of microseconds since 1970."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]:
@@ -190,22 +199,39 @@ def _put(raw: dict[str, Any], path: str, value: Any) -> None:
     raw[leaf] = value
 
 
+def _raw(document: Document) -> dict[str, Any]:
+    # What dict(document) gives, without a generator in between: every edit comes by here.
+    return {**document.__dict__, **(document.__pydantic_extra__ or {})}
+
+
+def _unpacked(model: BaseModel) -> dict[str, Any]:
+    # Sections as plain dicts: pydantic does not look again into what is a model already.
+    return {name: _unpacked(value) if isinstance(value, Section) else value for name, value in model}
+
+
 def _with(document: Document, changes: Mapping[str, Any]) -> dict[str, Any]:
-    raw = dict(document)
+    raw = _raw(document)
     for path, value in changes.items():
         _put(raw, path, value)
     return raw
 
 
-def _faults_of(document: Document) -> list[Issue]:
-    try:
-        type(document).model_validate(dict(document))
-    except pydantic.ValidationError as error:
-        return to_issues(error, type(document))
-    return []
+def _all_faults(cls: type[Document], raw: Mapping[str, Any], error: pydantic.ValidationError) -> list[Issue]:
+    """Return the faults of `error`, and those that stand behind them.
+
+    pydantic looks at rules across fields only when every field by itself is sound.
+    """
+    faults = to_issues(error, cls)
+    tops = {fault.field.partition(".")[0] for fault in faults} - {""}
+    if tops:
+        try:
+            cls.model_validate({name: value for name, value in raw.items() if name not in tops})
+        except pydantic.ValidationError as second:
+            faults += [fault for fault in to_issues(second, cls) if not fault.field]
+    return faults
 
 
-def _caused(faults: list[Issue], changes: Mapping[str, Any], before: list[Issue]) -> list[Issue]:
+def _caused(faults: list[Issue], changes: Mapping[str, Any], before: tuple[Issue, ...]) -> list[Issue]:
     def touched(field: str) -> bool:
         return any(field == path or field.startswith(path + ".") for path in changes)
 
@@ -213,13 +239,30 @@ def _caused(faults: list[Issue], changes: Mapping[str, Any], before: list[Issue]
     return [issue for issue in faults if touched(issue.field) or (issue.field, issue.message) not in known]
 
 
-def _keeping_faulty(cls: type[_D], raw: dict[str, Any], faults: list[Issue]) -> _D:
-    """Return a document in which faulty fields keep their raw value and all others are validated."""
-    tops = {fault.field.partition(".")[0] for fault in faults} - {""}
-    sound = {key: value for key, value in raw.items() if key not in tops}
+def _keeping_faulty(cls: type[_M], raw: Mapping[str, Any]) -> _M:
+    """Return a model in which faulty fields keep their raw value and all others are validated."""
+    values = {name: _sound_or_raw(cls, name, value) for name, value in raw.items()}
+    missing = {name: None for name, info in cls.model_fields.items() if info.is_required()}
+    return cls.model_construct(None, **(missing | values))
+
+
+def _sound_or_raw(cls: type[BaseModel], name: str, value: Any) -> Any:
+    info = cls.model_fields.get(name)
+    if info is None:
+        return value
+    annotation = info.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return _keeping_faulty(annotation, dict(value)) if isinstance(value, dict | Section) else annotation()
     try:
-        document = cls.model_validate(sound)
+        return getattr(_alone(cls, name).model_validate({name: value}), name)
     except pydantic.ValidationError:
-        # Required fields among the faulty ones, or a cross-field rule broken since before.
-        document = cast("_D", cls.model_construct(None, **sound))
-    return document.model_copy(update={top: raw[top] for top in tops if top in raw})
+        # What stands in place of a reference may be a key, and is not to be seen.
+        return SecretRef() if annotation is SecretRef else value
+
+
+@cache
+def _alone(cls: type[BaseModel], name: str) -> type[BaseModel]:
+    """Return a model of one field, so that it is validated whatever the others are."""
+    info = cls.model_fields[name]
+    field: Any = (info.annotation, info)
+    return pydantic.create_model(name, __config__=_FIELD_CONFIG, **{name: field})

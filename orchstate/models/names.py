@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from orchstate.errors import Issue, ValidationError
@@ -33,6 +34,7 @@ def check_name(name: object) -> str:
     return str(name)
 
 
+@lru_cache(maxsize=4096)
 def name_key(name: str) -> str:
     """Return the form in which names are compared.
 
@@ -55,6 +57,8 @@ def _problem(name: object) -> str:
         return "it begins or ends with a space."
     if "/" in name or "\\" in name:
         return "slashes are not allowed. Use '-' instead."
-    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in name):
+    if not name.isprintable() and any(
+        unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in name
+    ):
         return "line breaks and control characters are not allowed."
     return ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -11,6 +11,7 @@ from orchstate.errors import SecretUnavailableError, ValidationError
 
 SecretSource = Literal["none", "keyring", "vault", "env", "memory"]
 MASK = "********"
+_SOURCES = frozenset(get_args(SecretSource))
 
 
 class SecretRef(BaseModel):
@@ -89,8 +90,35 @@ def env(name: str) -> SecretRef:
     >>> env("OPENAI_API_KEY")
     SecretRef(env: OPENAI_API_KEY)
     """
-    if not name or not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise ValidationError(
             f"{name!r} is not the name of an environment variable, such as 'OPENAI_API_KEY'."
         )
     return SecretRef(source="env", name=name)
+
+
+def is_reference(plain: Any) -> bool:
+    """Whether a plain JSON value is that of a reference to a secret.
+
+    Examples
+    --------
+    >>> is_reference({"source": "env", "name": "KEY"}), is_reference({"name": "KEY"})
+    (True, False)
+    """
+    return isinstance(plain, dict) and plain.keys() >= {"source", "name"} and plain["source"] in _SOURCES
+
+
+def references(plain: Any) -> Iterator[SecretRef]:
+    """Yield every reference to a secret in a plain JSON value, however deep.
+
+    Examples
+    --------
+    >>> list(references({"openai": {"api_key": {"source": "env", "name": "KEY"}}}))
+    [SecretRef(env: KEY)]
+    """
+    if is_reference(plain):
+        yield SecretRef(source=plain["source"], name=str(plain["name"]))
+        return
+    items = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list | tuple) else ()
+    for item in items:
+        yield from references(item)

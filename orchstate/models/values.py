@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict
 
+from orchstate.models.canonical import canonical
 from orchstate.models.secret import SecretRef
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -38,12 +39,43 @@ class FrozenMap(dict[str, Any]):
 
 
 def _tuple_of(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | set | frozenset) else value
+    if isinstance(value, set | frozenset):
+        # A set has another order in every process; what is stored should not.
+        return tuple(sorted(value, key=str))
+    return tuple(value) if isinstance(value, list) else value
 
 
-Strings = Annotated[tuple[str, ...], BeforeValidator(_tuple_of)]
-StringMap = Annotated[dict[str, Annotated[str, Strict()]], AfterValidator(FrozenMap)]
-PlainMap = Annotated[dict[str, Any], AfterValidator(FrozenMap)]
+def _check_encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(f"it has half a character in it, {half!a}, which cannot be stored.") from None
+    return text
+
+
+def _plain_map(value: dict[str, Any]) -> FrozenMap:
+    if not value:
+        return FrozenMap()
+    try:
+        canonical(value).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it holds something that JSON has no form for: {error}.") from None
+    return FrozenMap(_frozen(value))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return FrozenMap({key: _frozen(item) for key, item in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+Text = Annotated[str, AfterValidator(_check_encodable)]
+"""Text that can be stored: no half of a surrogate pair."""
+Strings = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]
+StringMap = Annotated[dict[Text, Annotated[Text, Strict()]], AfterValidator(FrozenMap)]
+PlainMap = Annotated[dict[str, Any], AfterValidator(_plain_map)]
+"""Any JSON object, frozen all the way down."""
 
 
 def to_plain(value: Any) -> Any:
@@ -72,11 +104,19 @@ def to_plain(value: Any) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of one type: ``1``, ``True`` and ``1.0`` are three.
+    """Whether two values are equal and of one type, inside too: ``1``, ``True`` and ``1.0`` are three.
 
     Examples
     --------
-    >>> is_same(1, True), is_same("a", "a")
-    (False, True)
+    >>> is_same(1, True), is_same([1], [1.0]), is_same("a", "a")
+    (False, False, True)
     """
-    return one is other or (type(one) is type(other) and bool(one == other))
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other)

@@ -102,10 +102,21 @@ def _unset_if_blank(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _check_text(text: str | None) -> str | None:
-    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in text or ""):
+def _check_text(text: str) -> str:
+    # What is printable has no such character, and most texts are: only others are looked at one by one.
+    if not text.isprintable() and any(
+        unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in text
+    ):
         raise ValueError(f"{_shown(text)} has a line break or control character in it. Remove it.")
     return text
+
+
+def _text_or_unset(text: str | None) -> str | None:
+    return _check_text(text) if text is not None and text.strip() else None
+
+
+def _url_or_unset(url: str | None) -> str | None:
+    return check_url(url) if url is not None and url.strip() else None
 
 
 def _check_map(values: dict[str, str]) -> dict[str, str]:
@@ -127,20 +138,16 @@ def _reference(value: Any) -> Any:
     return SecretRef() if value is None else value
 
 
-def _shown(text: str | None) -> str:
+def _shown(text: str) -> str:
     shown = repr(text)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-_Text = Annotated[str | None, BeforeValidator(_unset_if_blank), AfterValidator(_check_text)]
+_Text = Annotated[str | None, AfterValidator(_text_or_unset)]
 _ANNOTATIONS: Final[dict[str, Any]] = {
     "text": _Text,
     "model": _Text,
-    "url": Annotated[
-        str | None,
-        BeforeValidator(_unset_if_blank),
-        AfterValidator(lambda url: None if url is None else check_url(url)),
-    ],
+    "url": Annotated[str | None, AfterValidator(_url_or_unset)],
     "number": float | None,
     "integer": int | None,
     "boolean": bool | None,
@@ -168,7 +175,7 @@ def _exclusion_check(definition: ProviderDefinition) -> Callable[[ConfigDocument
 
     def check_exclusions(document: ConfigDocument) -> ConfigDocument:
         for one, other in pairs:
-            if is_set(document.at(one)) and is_set(document.at(other)):
+            if is_set(getattr(document, one)) and is_set(getattr(document, other)):
                 raise ValueError(f"{one} and {other} cannot both be set. Set one of them to None.")
         return document
 

@@ -55,6 +55,7 @@ class Registry:
         self._files: dict[str, Traversable] | None = None
         self._own: dict[str, ProviderDefinition | SetupError] | None = None
         self._packaged: dict[str, ProviderDefinition] = {}
+        self._classes: dict[str, type[ConfigDocument]] = {}
         self._problems: list[SetupError] = []
 
     @property
@@ -91,10 +92,14 @@ class Registry:
         For a provider that is not defined here, or whose file is broken, it is a class
         that keeps all values as they are: it never raises.
         """
-        try:
-            return document_class(self.get(provider_id))
-        except (NotFoundError, SetupError):
-            return UnknownProviderDocument
+        # Found by id: to find it by the definition, one of another registry would be compared in depth.
+        found = self._classes.get(provider_id)
+        if found is None:
+            try:
+                found = self._classes[provider_id] = document_class(self.get(provider_id))
+            except (NotFoundError, SetupError):
+                return UnknownProviderDocument
+        return found
 
     def __iter__(self) -> Iterator[ProviderDefinition]:
         return (self.get(provider_id) for provider_id in self.ids)

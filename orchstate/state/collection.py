@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from orchstate.errors import NotFoundError
 from orchstate.models.names import MAX_NAME_LENGTH
-from orchstate.models.secret import SecretRef
+from orchstate.models.secret import references
 from orchstate.state.record import Record
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ class Collection(Mapping[str, R], Generic[R]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._state.find(self._kind, name) is not None
 
+    def values(self) -> ValuesView[R]:
+        """Return all records as they are at the moment of iterating."""
+        return _Values(self)
+
+    def items(self) -> ItemsView[str, R]:
+        """Return all names and records as they are at the moment of iterating."""
+        return _Items(self)
+
+    def _at_once(self) -> Iterator[tuple[str, R]]:
+        # By id: what others rename or delete while somebody iterates must not break the loop.
+        for id, name in self._state.listed(self._kind).items():
+            with contextlib.suppress(NotFoundError):
+                yield name, cast("R", self._state.record(id))
+
     def filter(self, **criteria: Any) -> list[R]:
         """Return the records whose fields have the given values; tags match when contained.
 
@@ -72,7 +87,7 @@ class Collection(Mapping[str, R], Generic[R]):
         return name
 
     def duplicate(self, record: R | str, *, name: str | None = None) -> R:
-        """Create a copy of a record under a new name; secrets are not copied.
+        """Create a copy of a record under a new name; keys are not copied, nor what holds one.
 
         Parameters
         ----------
@@ -85,8 +100,9 @@ class Collection(Mapping[str, R], Generic[R]):
         document = source.document()
         values = {
             path: document.at(path)
-            for path in document.body()
-            if path != "name" and not _is_secret(document, path)
+            for path, plain in document.body().items()
+            # A key belongs to one record: with two of them, the first that goes would take it along.
+            if path != "name" and not any(references(plain))
         }
         id, _ = self._state.create(self._kind, name or self.free_name(source.name), values)
         return cast("R", self._state.record(id))
@@ -95,13 +111,26 @@ class Collection(Mapping[str, R], Generic[R]):
         return list(self)
 
     def __repr__(self) -> str:
-        names = list(self)
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        return f"<{len(names)} {self._kind}{'' if len(names) == 1 else 's'}{': ' if names else ''}{shown}>"
+        # It reads no disk, so it shows what is in memory.
+        entries = self._state.view.loaded(self._kind)
+        count, kinds = len(entries), self._kind if len(entries) == 1 else f"{self._kind}s"
+        shown = ", ".join(entry.name for entry in entries[:8]) + (", ..." if count > 8 else "")
+        where = "" if self._state.view.is_complete(self._kind) else " in memory"
+        return f"<{count} {kinds}{where}{': ' if shown else ''}{shown}>"
 
 
-def _is_secret(document: Any, path: str) -> bool:
-    return "." not in path and isinstance(getattr(document, path, None), SecretRef)
+class _Values(ValuesView[R]):
+    _mapping: Collection[R]
+
+    def __iter__(self) -> Iterator[R]:
+        return (record for _, record in self._mapping._at_once())
+
+
+class _Items(ItemsView[str, R]):
+    _mapping: Collection[R]
+
+    def __iter__(self) -> Iterator[tuple[str, R]]:
+        return self._mapping._at_once()
 
 
 def _matches(record: Record, criteria: Mapping[str, Any]) -> bool:

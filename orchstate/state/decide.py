@@ -34,14 +34,17 @@ def decider(kinds: Kinds) -> Decide:
 
     def decide(snapshot: Snapshot, intent: Intent, writer: str) -> Decision:
         writes: list[Write] = []
+        renamed: list[Write] = []
         merged = False
         try:
-            _check_names(snapshot, intent)
             for operation in intent.operations:
                 row = snapshot.get(operation.id)
                 write, with_others = _decide(kinds, row, operation, intent, writer)
-                writes += [write] if write else []
                 merged |= with_others
+                if write:
+                    writes.append(write)
+                    renamed += [write] if _has_new_name(row, write) else []
+            _check_names(snapshot, renamed, writes)
         except _RefusedError as refused:
             return refused.decision
         return Decision("merged" if merged else "committed", tuple(writes))
@@ -98,8 +101,8 @@ def _decide(
             return None, False
         raise _refused("conflict", f"{operation.kind} {operation.name!r} was deleted by somebody else.")
     foreign = row.foreign_seq if row.writer == writer else row.seq
-    if foreign <= intent.base:
-        return _applied(row, operation, intent), False
+    if foreign <= operation.base:
+        return _applied(kinds, row, operation, intent), False
     if operation.verb == "delete":
         raise _refused(
             "conflict", f"{row.kind} {row.name!r} was changed by somebody else, so it is not deleted."
@@ -109,12 +112,7 @@ def _decide(
 
 def _created(kinds: Kinds, row: Row | None, operation: Operation, intent: Intent) -> Write:
     cls = kinds[operation.kind].document_class(operation.set)
-    usual = plain_defaults(cls)
-    diff = {
-        path: [usual.get(path), value]
-        for path, value in operation.set.items()
-        if not is_same(usual.get(path), value)
-    }
+    diff = _difference(plain_defaults(cls), operation.set)
     return Write(
         verb="create",
         id=operation.id,
@@ -129,31 +127,43 @@ def _created(kinds: Kinds, row: Row | None, operation: Operation, intent: Intent
     )
 
 
-def _applied(row: Row, operation: Operation, intent: Intent) -> Write:
+def _applied(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Write | None:
     body = json.loads(row.body)
-    diff = {path: [operation.seen.get(path), value] for path, value in operation.set.items()}
+    usual = plain_defaults(kinds[row.kind].document_class(body))
+    if operation.verb == "delete":
+        diff = {path: [value, usual.get(path)] for path, value in body.items()}
+        return _write(row, operation, intent, body, diff)
+    # What the edit saw may have been rejected meanwhile: old values are those of the row.
+    diff = _difference({path: body.get(path, usual.get(path)) for path in operation.set}, operation.set)
     body.update(operation.set)
     for path in operation.drop:
         body.pop(path, None)
-    return _write(row, operation, intent, body, diff)
+    return _write(row, operation, intent, body, diff) if diff else None
 
 
-def _merged(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Write:
+def _merged(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Write | None:
     theirs = decode(kinds, row)
     now = flat(theirs)
     base = operation.seen if operation.verb == "update" else plain_defaults(type(theirs))
     result = merge(base, operation.set, now, type(theirs).groups)
-    body = _stored(kinds, row, json.loads(row.body), result.changes)
+    # A change of provider, theirs or ours, puts fields away and brings others back.
+    target, wanted = kinds[row.kind].prepare(theirs, dict(result.changes))
+    body = _stored(kinds, row, target.body(), {path: to_plain(value) for path, value in wanted.items()})
     together = build(kinds, row.kind, body, envelope_of(row))
     broken = [issue for issue in together.issues() if issue not in theirs.issues()]
     if broken:
         raise _refused("conflict", f"Together with somebody else's change: {broken[0]}", "ConflictError")
-    diff = {
-        path: [now.get(path), value]
-        for path, value in result.changes.items()
-        if not is_same(now.get(path), value)
+    after = flat(together)
+    diff = _difference(now, dict.fromkeys(now) | after)
+    return _write(row, operation, intent, body, diff) if diff else None
+
+
+def _difference(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        path: [before.get(path), value]
+        for path, value in changes.items()
+        if not is_same(before.get(path), value)
     }
-    return _write(row, operation, intent, body, diff)
 
 
 def _stored(kinds: Kinds, row: Row, body: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,15 +189,22 @@ def _write(
     )
 
 
-def _check_names(snapshot: Snapshot, intent: Intent) -> None:
-    """Refuse a name that a document outside this intent has."""
-    own = {operation.id for operation in intent.operations}
-    for operation in intent.operations:
-        if operation.verb == "delete" or (operation.verb == "update" and "name" not in operation.set):
-            continue
-        taken = snapshot.find(operation.kind, operation.name)
-        if taken and taken.id not in own and name_key(taken.name) == name_key(operation.name):
-            text = f"The {operation.kind} name {operation.name!r} was taken by somebody else."
+def _has_new_name(row: Row | None, write: Write) -> bool:
+    if write.verb == "delete":
+        return False
+    return row is None or row.deleted or name_key(row.name) != name_key(write.name)
+
+
+def _check_names(snapshot: Snapshot, renamed: list[Write], writes: list[Write]) -> None:
+    """Refuse a name that another document has once all of the writes are done."""
+    after = {write.id: None if write.verb == "delete" else name_key(write.name) for write in writes}
+    names = [(write.kind, name_key(write.name)) for write in writes if write.verb != "delete"]
+    for write in renamed:
+        key = name_key(write.name)
+        taken = snapshot.find(write.kind, write.name)
+        by_another = taken is not None and taken.id != write.id and after.get(taken.id, key) == key
+        if by_another or names.count((write.kind, key)) > 1:
+            text = f"The {write.kind} name {write.name!r} was taken by somebody else."
             raise _refused("rejected", text, "DuplicateNameError")
 
 

@@ -6,20 +6,22 @@ owner next touches the store, whichever comes first: so they also arrive while a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from orchstate.loops import running_loop
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """A queue of notifications with one owner thread.
+    """A queue of notifications with one owner thread: the one that opened the store.
 
     Parameters
     ----------
@@ -29,68 +31,80 @@ class Delivery:
 
     def __init__(self, catch_up: Callable[[], object]) -> None:
         self._catch_up = catch_up
-        self._owner = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[Callable[[], object]] = deque()
-        self._running = False
-        self._woken = False
+        self._is_running = False
+        self._is_woken = False
+        self.own()
+
+    def own(self) -> None:
+        """Make the calling thread the owner."""
+        self._owner = threading.current_thread()
+        self._owner_id = threading.get_ident()
         self.attach()
 
     def attach(self) -> None:
-        """Remember the event loop that runs in this thread, if one does."""
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._owner = threading.get_ident()
+        """Have the event loop that runs in the owner's thread, if one does, deliver what arrives."""
+        loop = running_loop()
+        if loop is not None and loop is not self._loop and threading.get_ident() == self._owner_id:
+            self._loop = loop
+            # The one before may have stopped with a call in it.
+            self._is_woken = False
 
     @property
     def is_owner(self) -> bool:
-        """Whether the calling thread owns the store."""
-        return threading.get_ident() == self._owner
+        """Whether the calling thread owns the store; if the owner has ended, it does from now on."""
+        if threading.get_ident() == self._owner_id:
+            return True
+        if self._owner.is_alive():
+            return False
+        self.own()
+        return True
 
     @property
     def is_running(self) -> bool:
         """Whether notifications are being delivered just now."""
-        return self._running
+        return self._is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something to deliver."""
+        return bool(self._waiting)
 
     def put(self, notify: Callable[[], object]) -> None:
         """Add a notification, to be delivered in order."""
         self._waiting.append(notify)
 
     def run(self) -> None:
-        """Deliver what waits, if this is the owner; wake the owner if not.
+        """Deliver what waits; for the owner.
 
         Called by an observer, it returns at once: the running delivery goes on with what
         was added, so that all observers see all changes in one order.
         """
-        if not self._waiting or self._running:
+        if self._is_running:
             return
-        if not self.is_owner:
-            self.wake()
-            return
-        self._running = True
+        self._is_running = True
         try:
             while self._waiting:
                 _call(self._waiting.popleft())
         finally:
-            self._running = False
+            self._is_running = False
 
     def wake(self) -> None:
         """Have the owner's loop catch up soon; from any thread."""
         loop = self._loop
-        if loop is None or self._woken:
+        if loop is None or self._is_woken:
             return
-        self._woken = True
+        self._is_woken = True
         try:
             loop.call_soon_threadsafe(self._arrive)
         except RuntimeError:
             # The loop is closed; the next access delivers.
-            self._woken = False
+            self._is_woken = False
             self._loop = None
 
     def _arrive(self) -> None:
-        self._woken = False
+        self._is_woken = False
         self._catch_up()
 
 

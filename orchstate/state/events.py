@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchstate.models.intent import Intent, Verb
     from orchstate.storage.engine import Revision
 
 Cause = Literal["edit", "external", "merge", "rollback"]
@@ -23,13 +24,15 @@ class Event:
     kind, id, name
         The document.
     seq
-        Number of the revision; None for a rejected edit, which has none.
+        Number of the revision; None for an edit that was not committed, which has none.
     changes
-        ``{path: (old, new)}`` of the plain values that changed, and no others.
+        ``{path: (old, new)}`` of the plain values that changed, and no others; for an
+        edit that was not committed, those that it wanted to change.
     external
         Whether another process made the change.
     cause
-        Why the present changed.
+        ``"edit"`` of this process, ``"external"``, or ``"rollback"`` of an edit of this
+        process that was not committed.
     """
 
     kind: str
@@ -61,16 +64,33 @@ class ActiveChanged(Updated):
     """The user's active config was changed."""
 
 
-_CLASSES: dict[str, type[Event]] = {"create": Created, "update": Updated, "delete": Deleted}
+_CLASSES: dict[str, type[Event]] = {"create": Created, "update": Updated}
 _UPDATES: dict[str, type[Event]] = {"settings": SettingChanged, "profile": ActiveChanged}
 
 
 def event_of(revision: Revision, *, writer: str) -> Event:
     """Return the event of a committed revision, as the process `writer` sees it."""
     row = revision.row
-    cls = _CLASSES[revision.verb]
-    if revision.verb != "delete":
-        cls = _UPDATES.get(row.kind, cls)
     changes = {path: (old, new) for path, (old, new) in json.loads(revision.diff).items()}
     external = row.writer != writer
-    return cls(row.kind, row.id, row.name, row.seq, changes, external, "external" if external else "edit")
+    cause: Cause = "external" if external else "edit"
+    return _class(row.kind, revision.verb)(row.kind, row.id, row.name, row.seq, changes, external, cause)
+
+
+def events_of_refused(intent: Intent) -> list[Event]:
+    """Return the events of an own intent that was not committed, one per document."""
+    return [
+        _class(operation.kind, operation.verb)(
+            operation.kind,
+            operation.id,
+            operation.name,
+            None,
+            {path: (operation.seen.get(path), value) for path, value in operation.set.items()},
+            cause="rollback",
+        )
+        for operation in intent.operations
+    ]
+
+
+def _class(kind: str, verb: Verb) -> type[Event]:
+    return Deleted if verb == "delete" else _UPDATES.get(kind, _CLASSES[verb])

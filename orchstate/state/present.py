@@ -12,12 +12,13 @@ import weakref
 from collections import deque
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
 from orchstate.state.delivery import Delivery
-from orchstate.state.events import Event, event_of
-from orchstate.state.view import Entry, Shift, View
+from orchstate.state.entry import Entry
+from orchstate.state.events import Event, event_of, events_of_refused
+from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
 if TYPE_CHECKING:
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 
     from orchstate.models.document import Document
     from orchstate.state.kinds import Kinds
-    from orchstate.state.receipt import Receipt
     from orchstate.state.record import Record
     from orchstate.state.transaction import Transaction
     from orchstate.state.writer import Arrival
     from orchstate.storage.engine import Engine
 
 logger = logging.getLogger(__name__)
+
+# A script that does not look at its store for hours keeps so many bundles of news in memory; more wait in
+# the engine.
+MAX_WAITING: Final = 1000
+
+Subscription = tuple["Callable[[Event], object]", type[Event], str]
 
 
 class Present:
@@ -75,11 +81,12 @@ class Present:
         self.closed = False
         self._forked = False
         self.attention = False
-        self._open_transactions = 0
+        self._open_transactions: set[Transaction] = set()
         self._inbox: deque[Arrival] = deque()
-        self._listeners: list[tuple[Callable[[Event], object], type[Event]]] = []
+        self._listeners: list[Subscription] = []
         self._held: dict[str, Record] = {}
-        self._transaction: ContextVar[Transaction | None] = ContextVar("orchstate_transaction", default=None)
+        self._transaction_here: ContextVar[Transaction | None]
+        self._transaction_here = ContextVar("orchstate_transaction", default=None)
         self.delivery = Delivery(self.catch_up)
         forks.guard(self)
 
@@ -87,6 +94,12 @@ class Present:
     def unusable(self) -> bool:
         """Whether it is closed, or was inherited by a forked child."""
         return self.closed or self._forked
+
+    @property
+    def _transaction(self) -> Transaction | None:
+        """The transaction whose block the caller is in."""
+        transaction = self._transaction_here.get()
+        return transaction if transaction and transaction.is_here else None
 
     # -- reading --------------------------------------------------------------------
 
@@ -97,7 +110,7 @@ class Present:
 
     def seen(self, id: str) -> Document | None:
         """Return what :meth:`document` does, without first showing what has arrived."""
-        transaction = self._transaction.get()
+        transaction = self._transaction
         if transaction and id in transaction.documents:
             return transaction.documents[id]
         with self.lock:
@@ -110,7 +123,7 @@ class Present:
         return self._find(kind, name_or_id)
 
     def _find(self, kind: str, name_or_id: str) -> str | None:
-        transaction = self._transaction.get()
+        transaction = self._transaction
         found = transaction.find(kind, name_or_id) if transaction else None
         if found:
             return found
@@ -123,25 +136,30 @@ class Present:
 
     def ids(self, kind: str) -> list[str]:
         """Return the ids of all existing documents of a kind, by creation."""
+        return list(self.listed(kind))
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all existing documents of a kind, by creation."""
+        return list(self.listed(kind).values())
+
+    def listed(self, kind: str) -> dict[str, str]:
+        """Return the names of all existing documents of a kind by id, by creation."""
         self.catch_up()
         with self.lock:
-            found = [entry.id for entry in self.view.all(kind)]
-        transaction = self._transaction.get()
-        if not transaction:
-            return found
-        own = {id: doc for id, doc in transaction.documents.items() if doc is None or doc.kind == kind}
-        kept = [id for id in found if own.get(id, True)]
-        return kept + [id for id, doc in own.items() if doc is not None and id not in found]
+            names = {entry.id: entry.name for entry in self.view.all(kind)}
+        transaction = self._transaction
+        for id, document in transaction.documents.items() if transaction else ():
+            if document is None:
+                names.pop(id, None)
+            elif document.kind == kind:
+                names[id] = document.name
+        return names
 
     def singleton(self, id: str, blank: Document) -> Record:
         """Return the record of a document that everybody has, stored or not; `blank` stands in for it."""
         with self.lock:
             self.view.reserve(id, blank)
         return self.record(id)
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of all existing documents of a kind, by creation."""
-        return [document.name for id in self.ids(kind) if (document := self.document(id))]
 
     def record(self, id: str) -> Record:
         """Return the one live record of a document; views are made when first asked for.
@@ -164,7 +182,7 @@ class Present:
 
     def _entry_of(self, document: Document) -> Entry:
         entry = self.view.get(document.id)
-        transaction = self._transaction.get()
+        transaction = self._transaction
         if entry is None and transaction:
             # Created by the running block: the view takes the entry over when it is accepted.
             entry = transaction.entries.setdefault(document.id, Entry(document.id, document.kind, None))
@@ -172,13 +190,14 @@ class Present:
             raise NotFoundError(f"There is no document {document.id!r} any more.")
         return entry
 
-    def hold(self, record: Record) -> None:
+    def hold(self, id: str, record: Record) -> None:
         """Keep an observed record alive, so that its observers are not lost."""
-        self._held[record.id] = record
+        self.delivery.attach()
+        self._held[id] = record
 
-    def let_go(self, record: Record) -> None:
+    def let_go(self, id: str) -> None:
         """Let a record that nobody observes be collected."""
-        self._held.pop(record.id, None)
+        self._held.pop(id, None)
 
     def _by_id(self, kind: str, id: str) -> Entry | None:
         entry = self.view.get(id) if _is_id(id) else None
@@ -190,59 +209,92 @@ class Present:
         """Show what has arrived, and tell observers; from the owner's thread, outside transactions."""
         if not self.attention or self._forked:
             return
-        if self._transaction.get() or self.delivery.is_running or not self.delivery.is_owner:
+        if self._transaction or self.delivery.is_running or not self.delivery.is_owner:
             return
+        self.delivery.attach()
         with self.lock:
             self._absorb()
-        self.delivery.run()
+        self._hand_out()
 
     def subscribe(
-        self, listener: Callable[[Event], object], event: type[Event] = Event
+        self, listener: Callable[[Event], object], event: type[Event] = Event, *, mentions: str = ""
     ) -> Callable[[], None]:
-        """Have a listener called with every committed event of a class; returns the way to end it."""
-        entry = (listener, event)
-        self._listeners.append(entry)
+        """Have a listener called with every committed event of a class; returns the way to end it.
+
+        With `mentions` only if that is part of the changes' JSON: most edits then need no decoding.
+        """
+        self.delivery.attach()
+        entry = (listener, event, mentions)
+        self._listeners = [*self._listeners, entry]
 
         def unsubscribe() -> None:
-            if entry in self._listeners:
-                self._listeners.remove(entry)
+            self._listeners = [other for other in self._listeners if other is not entry]
 
         return unsubscribe
 
     def _absorb(self) -> None:
-        self.attention = self._open_transactions > 0
+        # Reading goes the long way as long as a block shows something else than the view.
+        self.attention = bool(self._open_transactions)
         while self._inbox:
             arrival = self._inbox.popleft()
-            refused = {receipt.n: receipt for receipt in arrival.refused}
-            for shift in self.view.arrive(arrival.revisions, set(refused)):
+            refused = {intent.n: receipt.error for intent, receipt in arrival.refused if receipt.error}
+            for shift in self.view.arrive(arrival.revisions, arrival.settled, refused):
                 self._tell(shift)
-            for receipt in arrival.refused:
-                self._refuse(receipt)
-            if self._listeners:
-                self._announce(arrival)
+            for n, error in refused.items():
+                self._refused(n, error)
+            self._announce(arrival)
         self.delivery.put(self._changed)
 
-    def _announce(self, arrival: Arrival) -> None:
-        for revision in arrival.revisions:
-            event = event_of(revision, writer=self.writer_id)
-            for listener, wanted in list(self._listeners):
-                if isinstance(event, wanted):
-                    self.delivery.put(partial(listener, event))
+    def _refused(self, n: int, error: OrchstateError) -> None:
+        self.error = error
+        logger.warning("An edit was not committed: %s", error)
 
-    def _refuse(self, receipt: Receipt) -> None:
-        self.error = receipt.error
-        logger.warning("An edit was not committed: %s", receipt.error)
+    def _hand_out(self) -> None:
+        """Deliver notifications if this is the owner; else let the owner know of them."""
+        if self.delivery.is_owner:
+            try:
+                self.delivery.run()
+            except BaseException:
+                # An observer was interrupted: the rest comes with the next access.
+                self.attention = True
+                raise
+        elif self.delivery.is_waiting:
+            self.attention = True
+            self.delivery.wake()
+
+    def _announce(self, arrival: Arrival) -> None:
+        if not self._listeners:
+            return
+        for revision in arrival.revisions:
+            wanted = [entry for entry in self._listeners if entry[2] in revision.diff]
+            if wanted:
+                self._send(event_of(revision, writer=self.writer_id), wanted)
+        for intent, _ in arrival.refused:
+            for event in events_of_refused(intent):
+                self._send(event, self._listeners)
+
+    def _send(self, event: Event, entries: list[Subscription]) -> None:
+        for entry in entries:
+            if isinstance(event, entry[1]):
+                self.delivery.put(partial(self._pass_on, entry, event))
+
+    def _pass_on(self, entry: Subscription, event: Event) -> None:
+        # It may have been ended meanwhile.
+        if entry in self._listeners:
+            entry[0](event)
 
     def _tell(self, shift: Shift) -> None:
         record = shift.entry.record() if shift.entry.record else None
         if record is not None:
             record.show(shift.after)
-            self.delivery.put(partial(record.tell, shift))
+            if shift.entry.id in self._held:
+                self.delivery.put(partial(record.tell, shift))
 
-    def _deliver(self, arrival: Arrival) -> None:
+    def _deliver(self, arrival: Arrival) -> bool:
         self._inbox.append(arrival)
         self.attention = True
         self.delivery.wake()
+        return len(self._inbox) < MAX_WAITING
 
     def _report(self, error: OrchstateError | None) -> None:
         self.error = error

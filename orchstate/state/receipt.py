@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Literal
 
-from orchstate.errors import ConflictError, DuplicateNameError, OrchstateError, StoreError, ValidationError
+from orchstate.errors import (
+    ClosedError,
+    ConflictError,
+    CorruptStoreError,
+    DuplicateNameError,
+    OrchstateError,
+    StoreError,
+    ValidationError,
+)
+from orchstate.loops import in_thread
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from orchstate.storage.engine import Commit, Decision
+    from orchstate.storage.engine import Decision, Revision
 
 ReceiptState = Literal["accepted", "committed", "merged", "conflict", "rejected"]
 
 _ERRORS: dict[str, type[OrchstateError]] = {
-    "ConflictError": ConflictError,
-    "DuplicateNameError": DuplicateNameError,
-    "ValidationError": ValidationError,
+    error.__name__: error for error in (ConflictError, CorruptStoreError, DuplicateNameError, ValidationError)
 }
+
+
+class Outcomes:
+    """Where outcomes are announced to all threads that wait for one."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self.has_ended = False
+
+    @contextlib.contextmanager
+    def announcing(self) -> Iterator[None]:
+        """Have everybody look again after the block."""
+        with self._condition:
+            yield
+            self._condition.notify_all()
+
+    def wait(self, is_there: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Return whether it is there, as soon as that is so, or no more outcomes come, or time is up."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.has_ended or is_there(), timeout_s)
+            return is_there()
+
+    def end(self) -> None:
+        """Let nobody wait any longer: no more outcomes come."""
+        with self.announcing():
+            self.has_ended = True
+
+    def abandon(self) -> None:
+        """Do the same in a forked child, where the inherited lock may be held by nobody."""
+        self._condition = threading.Condition()
+        self.has_ended = True
 
 
 class Receipt:
     """What an edit returns.
 
+    The edits of a transaction share one, which follows the transaction as a whole.
+
     Parameters
     ----------
+    outcomes
+        Where the outcome will be announced.
     n
-        Number of the intent among those of this process; 0 when nothing had to change.
-    done
-        Notified when outcomes arrive.
+        Number of the intent among those of this process; 0 before the edit is accepted.
 
     Attributes
     ----------
@@ -44,12 +84,12 @@ class Receipt:
         Why it was not committed, or None.
     """
 
-    __slots__ = ("_done", "error", "n", "revision", "seq", "state")
+    __slots__ = ("_outcomes", "error", "n", "revision", "seq", "state")
 
-    def __init__(self, n: int, done: threading.Condition) -> None:
+    def __init__(self, outcomes: Outcomes, n: int = 0) -> None:
+        self._outcomes = outcomes
         self.n = n
-        self._done = done
-        self.state: ReceiptState = "accepted" if n else "committed"
+        self.state: ReceiptState = "accepted"
         self.seq: int | None = None
         self.revision: int | None = None
         self.error: OrchstateError | None = None
@@ -66,24 +106,41 @@ class Receipt:
         ------
         TimeoutError
             If there is no outcome in time; the edit stays accepted.
+        ClosedError
+            If the store was closed before; the edit stays in the outbox.
+        StoreError
+            If it belongs to a transaction that has not ended.
         """
-        with self._done:
-            if not self._done.wait_for(lambda: self.state != "accepted", timeout):
-                raise TimeoutError(f"No outcome after {timeout:g} s; the edit stays accepted.")
-        return self
+        if self.state == "accepted" and not self.n:
+            raise StoreError("The transaction of this edit still runs. Wait after the end of its block.")
+        if self._outcomes.wait(lambda: self.state != "accepted", timeout):
+            return self
+        if self._outcomes.has_ended:
+            raise ClosedError(
+                "The store was closed before the edit was committed. It is in the outbox, and whoever "
+                "opens the store next commits it."
+            )
+        raise TimeoutError(f"No outcome after {timeout or 0:g} s; the edit stays accepted.")
 
     def __await__(self) -> Generator[object, None, Receipt]:
-        return asyncio.to_thread(self.wait).__await__()
+        return in_thread(self.wait).__await__()
 
-    def settle(self, decision: Decision, commit: Commit) -> None:
-        """Take the outcome over; called once, by the writer."""
-        own = [revision for revision in commit.revisions if revision.n == self.n]
-        if own:
-            self.seq = own[-1].row.seq
-            self.revision = own[0].row.revision if len(own) == 1 else None
+    def settle(self, decision: Decision, revisions: Sequence[Revision] = ()) -> None:
+        """Take the outcome over, with the revisions that the edit became; called once."""
+        if revisions:
+            self.seq = revisions[-1].row.seq
+            self.revision = revisions[0].row.revision if len(revisions) == 1 else None
         if decision.outcome in ("conflict", "rejected"):
             self.error = _ERRORS.get(decision.error, StoreError)(decision.reason)
         self.state = decision.outcome
+
+    def fail(self, error: BaseException) -> None:
+        """Take over that the edit never happened, because of an error in its transaction."""
+        if isinstance(error, OrchstateError):
+            self.error = error
+        else:
+            self.error = StoreError(f"The transaction ended with {type(error).__name__}.")
+        self.state = "rejected"
 
     def __repr__(self) -> str:
         details = (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchstate.errors import UnknownFieldError
 from orchstate.models.document import Document, datetime_of, leaves, plain_defaults
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from orchstate.state.kinds import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A validated edit of one document.
 
     Parameters
@@ -80,6 +78,21 @@ def first(step: Step) -> Step:
     return Step(operation, step.before, after)
 
 
+def on_top_of(kind: Kind, step: Step, now: Document, at_us: int) -> Step | None:
+    """Return an update as it is made on a document that others have changed since; None if nothing is left.
+
+    Raises
+    ------
+    ValidationError
+        If together with their changes it breaks a rule.
+    """
+    after = step.after
+    if after is None:
+        return delete(now)
+    known = leaves(type(after))
+    return update(kind, now, {path: after.at(path) for path in step.operation.set if path in known}, at_us)
+
+
 def revive(document: Document, at_us: int) -> Step:
     """Return the step that brings a deleted document back as it was."""
     after = document.model_copy(update={"updated_at": datetime_of(at_us)})
@@ -97,6 +110,8 @@ def combine(earlier: Step, later: Step) -> Step | None:
     is_new = earlier.operation.verb == "create"
     if after is None:
         return None if is_new else Step(later.operation, before, None)
+    if is_new and before is not None and before.body() == after.body():
+        return None
     if is_new:
         operation = Operation(
             "create", after.kind, after.id, after.name, after.body(), upsert=earlier.operation.upsert
@@ -153,6 +168,7 @@ def _all_paths(before: Document, after: Document) -> list[str]:
 
 
 def _plain_at(document: Document, path: str) -> Any:
-    if "." not in path and path not in type(document).model_fields:
-        return to_plain((document.__pydantic_extra__ or {}).get(path))
-    return to_plain(document.at(path))
+    if "." in path:
+        return to_plain(document.at(path))
+    values = document.__dict__
+    return to_plain(values[path] if path in values else (document.__pydantic_extra__ or {}).get(path))

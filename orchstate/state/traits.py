@@ -40,7 +40,11 @@ class FieldTrait(TraitType[Any, Any]):
             return self
         if obj._state.attention:
             return obj._read(self.name)
-        return obj._trait_values[self.name]
+        try:
+            return obj._trait_values[self.name]
+        except KeyError:
+            # Another thread has just moved a config to another provider.
+            return obj._read(self.name)
 
     def get(self, obj: Any, cls: Any = None) -> Any:
         """Return the present value."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+from orchstate.loops import running_loop
 from orchstate.models.names import name_key
 from orchstate.state.steps import combine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchstate.models.document import Document
+    from orchstate.state.entry import Entry
+    from orchstate.state.receipt import Receipt
     from orchstate.state.steps import Step
-    from orchstate.state.view import Entry
+
+Mark = tuple[dict[str, "Step"], dict[str, "Document | None"]]
 
 
 class Transaction:
@@ -20,13 +27,31 @@ class Transaction:
     ----------
     label
         What the block is called in the history.
+    receipt
+        Follows all of its edits.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, receipt: Receipt) -> None:
         self.label = label
+        self.receipt = receipt
         self.steps: dict[str, Step] = {}
         self.documents: dict[str, Document | None] = {}
         self.entries: dict[str, Entry] = {}
+        self.afterwards: list[Callable[[], object]] = []
+        self._is_open = True
+        self._place = _place()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling code is part of the block.
+
+        Threads and tasks that the block starts inherit its context, and are not.
+        """
+        return self._is_open and self._place == _place()
+
+    def end(self) -> None:
+        """Let nothing be added any more."""
+        self._is_open = False
 
     def add(self, step: Step) -> None:
         """Add a step; two of one document become one, or none when they cancel out."""
@@ -49,10 +74,22 @@ class Transaction:
                 return id
         return None
 
-    def mark(self) -> tuple[dict[str, Step], dict[str, Document | None]]:
+    def mark(self) -> Mark:
         """Return what a nested block goes back to when it fails."""
         return dict(self.steps), dict(self.documents)
 
-    def go_back(self, mark: tuple[dict[str, Step], dict[str, Document | None]]) -> None:
+    def go_back(self, mark: Mark) -> None:
         """Forget everything since a mark."""
         self.steps, self.documents = dict(mark[0]), dict(mark[1])
+
+
+def _place() -> tuple[int, object]:
+    return threading.get_ident(), _current_task()
+
+
+def _current_task() -> object:
+    if running_loop() is None:
+        return None
+    import asyncio
+
+    return asyncio.current_task()

@@ -7,7 +7,7 @@ reported. Secrets are left alone too: a replaced key is gone from where it lived
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchstate.models.document import Document, leaves
 from orchstate.models.secret import SecretRef
@@ -51,8 +51,7 @@ class Undone:
         return f"<Undone {done}{label}{f'; left alone: {left}' if left else ''}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Undoable:
+class Undoable(NamedTuple):
     """One undoable transaction."""
 
     n: int
@@ -80,16 +79,39 @@ class UndoStack:
 
 
 def inverse(
-    entry: Undoable, kinds: Kinds, present: Callable[[str], Document | None], at_us: int
+    entry: Undoable,
+    kinds: Kinds,
+    present: Callable[[str], Document | None],
+    is_free: Callable[[str, str, set[str]], bool],
+    at_us: int,
 ) -> tuple[list[Step], Undone]:
-    """Return the steps that take a transaction back, as far as it still stands."""
+    """Return the steps that take a transaction back, as far as it still stands.
+
+    Parameters
+    ----------
+    entry, kinds
+        What is taken back, and the kinds of documents.
+    present
+        Returns the document of an id as it is now.
+    is_free
+        Whether a kind's name is free, apart from the documents of some ids.
+    at_us
+        The time of the new steps.
+    """
     taken: list[Step] = []
     changed: list[tuple[str, str]] = []
     skipped: list[tuple[str, str]] = []
+    ids = {step.operation.id for step in entry.steps}
     for step in reversed(entry.steps):
-        back = _inverse_of(step, kinds, present(step.operation.id), at_us, changed, skipped)
-        if back:
-            taken.append(back)
+        now = present(step.operation.id)
+        done: list[tuple[str, str]] = []
+        back = _inverse_of(step, kinds, now, at_us, done, skipped)
+        after = back.after if back else None
+        if after and (now is None or after.name != now.name) and not is_free(after.kind, after.name, ids):
+            skipped += done
+            continue
+        changed += done
+        taken += [back] if back else []
     return taken, Undone(entry.label, tuple(changed), tuple(skipped))
 
 

@@ -7,42 +7,26 @@ and documents that nobody asked for are not even loaded.
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from orchstate.errors import OrchstateError
 from orchstate.models.document import Document, datetime_of
-from orchstate.models.names import name_key
-from orchstate.state.decide import build, envelope_of
+from orchstate.models.names import check_name, name_key
+from orchstate.state.entry import Entry, Pending
 
 if TYPE_CHECKING:
-    import weakref
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from orchstate.errors import OrchstateError
-    from orchstate.models.intent import Operation
     from orchstate.state.events import Cause
     from orchstate.state.kinds import Kinds
-    from orchstate.state.record import Record
     from orchstate.state.steps import Step
     from orchstate.storage.engine import Engine, Revision, Row
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An own edit of one document that has no outcome yet."""
-
-    n: int
-    at_us: int
-    user: str
-    operation: Operation
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(NamedTuple):
     """A change of what is seen: the reason to tell observers.
 
     Parameters
@@ -61,53 +45,9 @@ class Shift:
     cause: Cause
 
 
-class Entry:
-    """One document in the view."""
-
-    __slots__ = ("_decoded", "_document", "blank", "error", "id", "kind", "pending", "record", "row")
-
-    def __init__(self, id: str, kind: str, row: Row | None) -> None:
-        self.id = id
-        self.kind = kind
-        self.row = row
-        self.pending: tuple[Pending, ...] = ()
-        self.record: weakref.ref[Record] | None = None
-        self.error: OrchstateError | None = None
-        self.blank: Document | None = None
-        self._document: Document | None = None
-        self._decoded = False
-
-    def document(self, kinds: Kinds) -> Document | None:
-        """Return the document as this process sees it; None when it does not exist."""
-        if not self._decoded:
-            stored = self.row or self.pending
-            self._document = _replay(self.row, self.pending, kinds) if stored else self.blank
-            self._decoded = True
-        return self._document
-
-    def show(self, document: Document | None) -> None:
-        """Take over a document that is known to be what a replay would give."""
-        self._document = document
-        self._decoded = True
-
-    def forget(self) -> None:
-        """Have the next :meth:`document` replay again."""
-        self._document = None
-        self._decoded = False
-
-    @property
-    def name(self) -> str:
-        """The name it is seen under."""
-        if self.pending:
-            return self.pending[-1].operation.name
-        return self.row.name if self.row else ""
-
-    @property
-    def exists(self) -> bool:
-        """Whether the document is seen at all."""
-        if self.pending:
-            return self.pending[-1].operation.verb != "delete"
-        return self.row is not None and not self.row.deleted
+class _Before(NamedTuple):
+    document: Document | None
+    name: str | None
 
 
 class View:
@@ -128,8 +68,11 @@ class View:
         self._kinds = kinds
         self._writer = writer
         self._entries: dict[str, Entry] = {}
-        self._names: dict[tuple[str, str], str] = {}
+        # More than one id only while an own edit is on its way to being refused for its name.
+        self._names: dict[tuple[str, str], tuple[str, ...]] = {}
         self._complete: set[str] = set()
+        # Which documents an own edit without an outcome concerns, by its number, oldest first.
+        self._open_edits: dict[int, tuple[str, ...]] = {}
         self.cursor = engine.seq()
 
     # -- looking up -----------------------------------------------------------------
@@ -142,12 +85,16 @@ class View:
             entry = self._load(row) if row else None
         return entry
 
+    def known(self, id: str) -> Entry | None:
+        """Return the entry of an id if it is in memory."""
+        return self._entries.get(id)
+
     def find(self, kind: str, name: str) -> Entry | None:
         """Return the entry of the existing document of a name."""
-        id = self._names.get((kind, name_key(name)))
-        if id is not None:
-            return self._entries[id]
-        if kind in self._complete:
+        ids = self._names.get((kind, name_key(name)))
+        if ids:
+            return self._entries[ids[-1]]
+        if self.is_complete(kind):
             return None
         row = self._engine.snapshot().find(kind, name)
         if row is None or row.id in self._entries:
@@ -157,106 +104,141 @@ class View:
 
     def all(self, kind: str) -> list[Entry]:
         """Return the entries of all existing documents of a kind, by creation."""
-        if kind not in self._complete:
+        if not self.is_complete(kind):
             for row in self._engine.snapshot().rows(kind):
                 if row.id not in self._entries:
                     self._load(row)
             self._complete.add(kind)
-        found = [entry for entry in self._entries.values() if entry.kind == kind and entry.exists]
-        return sorted(found, key=_age)
+        return self.loaded(kind)
 
     def document(self, entry: Entry) -> Document | None:
         """Return the document of an entry."""
         return entry.document(self._kinds)
 
+    def is_complete(self, kind: str) -> bool:
+        """Whether all documents of a kind are in memory."""
+        return kind in self._complete
+
     def adopt(self, entry: Entry) -> None:
         """Take over an entry that a transaction made for a new document."""
-        self._entries.setdefault(entry.id, entry)
+        known = self._entries.setdefault(entry.id, entry)
+        record = entry.record() if entry.record else None
+        if known is not entry and record is not None and known.record is None:
+            # Somebody else made the same document meanwhile.
+            record._move_to(known)
+            known.record = entry.record
 
     def reserve(self, id: str, blank: Document) -> None:
         """Show `blank` where nothing is stored yet under an id."""
-        if self.get(id) is None:
+        entry = self.get(id)
+        if entry is None:
             entry = self._entries[id] = Entry(id, blank.kind, None)
+        if entry.blank is None:
             entry.blank = blank
+            entry.forget()
 
-    def loaded(self) -> Iterable[Entry]:
-        """Return the entries that are in memory."""
-        return self._entries.values()
+    def loaded(self, kind: str) -> list[Entry]:
+        """Return the entries of the existing documents of a kind that are in memory, by creation."""
+        # A copy first, since other threads may add to it.
+        entries = list(self._entries.values())
+        return sorted((entry for entry in entries if entry.kind == kind and entry.exists), key=_age)
+
+    def base(self, id: str) -> int:
+        """Return the seq up to which it is seen here what others did to a document."""
+        entry = self._entries.get(id)
+        return max(self.cursor, entry.row.seq) if entry and entry.row else self.cursor
 
     # -- changing -------------------------------------------------------------------
 
     def accept(self, n: int, at_us: int, user: str, steps: Iterable[Step]) -> list[Shift]:
         """Show an own edit that was just accepted."""
         shifts = []
+        steps, now = tuple(steps), datetime_of(at_us)
+        self._open_edits[n] = tuple(step.operation.id for step in steps)
         for step in steps:
             operation = step.operation
             entry = self._entries.get(operation.id)
             if entry is None:
                 entry = self._entries[operation.id] = Entry(operation.id, operation.kind, None)
             old_name = entry.name if entry.exists else None
-            entry.pending = (*entry.pending, Pending(n, at_us, user, operation))
-            entry.error = None
-            entry.show(step.after)
+            entry.push(Pending(n, at_us, user, operation))
+            if step.after is None or (operation.verb == "update" and step.after.updated_at == now):
+                entry.show(step.after)
+            else:
+                # Made before its time, in a block, or with an envelope that its row will not have.
+                entry.forget()
             self._index(entry, old_name)
-            shifts.append(Shift(entry, step.before, step.after, "edit"))
+            shifts.append(Shift(entry, step.before, self.document(entry), "edit"))
         return shifts
 
-    def arrive(self, revisions: Iterable[Revision], refused: set[int]) -> list[Shift]:
-        """Take over what the engine committed, and drop own edits that it refused.
+    def arrive(
+        self, revisions: Iterable[Revision], settled: int, refused: Mapping[int, OrchstateError]
+    ) -> list[Shift]:
+        """Take over what the engine committed, and drop own edits that have an outcome.
 
         Parameters
         ----------
         revisions
             Everything after :attr:`cursor`, in order.
+        settled
+            Own edits up to this number have an outcome.
         refused
-            Numbers of own intents that did not become revisions.
+            Why some of them were not committed, by number.
         """
         shifts = []
         for revision in revisions:
             if revision.row.seq > self.cursor:
                 self.cursor = revision.row.seq
                 shifts += self._confirm(revision)
-        if refused:
-            for entry in list(self._entries.values()):
-                if any(pending.n in refused for pending in entry.pending):
-                    left = tuple(pending for pending in entry.pending if pending.n not in refused)
-                    shifts += self._reshow(entry, entry.row, left, "rollback")
+        while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
+            for id in self._open_edits.pop(n):
+                shifts += self._settle(self._entries[id], n, refused.get(n))
         return shifts
 
     def _confirm(self, revision: Revision) -> list[Shift]:
         row = revision.row
         entry = self._entries.get(row.id)
+        is_own = row.writer == self._writer
+        if entry and entry.row and row.revision <= entry.row.revision:
+            return []
+        # Our own edits were validated; rows of others are untrusted.
+        if not is_own and not _is_usable(row):
+            return []
         if entry is None:
-            if row.kind in self._complete and not row.deleted:
-                entry = self._entries[row.id] = Entry(row.id, row.kind, None)
-                return self._reshow(entry, row, (), "external")
-            return []
-        if entry.row and row.revision <= entry.row.revision:
-            return []
-        own = row.writer == self._writer
-        left = tuple(pending for pending in entry.pending if not own or pending.n != revision.n)
-        is_as_shown = own and len(left) < len(entry.pending) and self._continues(entry, row)
-        if is_as_shown:
-            entry.row, entry.pending = row, left
-            return [Shift(entry, entry.document(self._kinds), entry.document(self._kinds), "edit")]
-        return self._reshow(entry, row, left, "merge" if own else "external")
+            if row.kind not in self._complete or row.deleted:
+                return []
+            entry = self._entries[row.id] = Entry(row.id, row.kind, None)
+        before = self._look_at(entry)
+        own = entry.take(revision.n) if is_own else None
+        known = entry.row
+        entry.confirm(row)
+        if own and _is_as_shown(known, row, own):
+            return [Shift(entry, before.document, before.document, "edit")]
+        return self._reshow(entry, before, "merge" if own else "external")
 
-    def _continues(self, entry: Entry, row: Row) -> bool:
-        """Whether an own commit found exactly the row that its edit was made on."""
-        known = entry.row.revision if entry.row else 0
-        return row.revision == known + 1
+    def _settle(self, entry: Entry, n: int, error: OrchstateError | None) -> list[Shift]:
+        entry.error = error
+        before = self._look_at(entry)
+        if not entry.take(n):
+            return []
+        # It became no revision, so nothing else would make it vanish.
+        return self._reshow(entry, before, "rollback" if error else "merge")
 
-    def _reshow(
-        self, entry: Entry, row: Row | None, pending: tuple[Pending, ...], cause: Cause
-    ) -> list[Shift]:
-        before = entry.document(self._kinds)
-        old_name = entry.name if entry.exists else None
-        entry.row, entry.pending = row, pending
+    def _look_at(self, entry: Entry) -> _Before:
+        # Nobody is told of what nobody looks at, so it is not decoded either.
+        document = self.document(entry) if entry.record else None
+        return _Before(document, entry.name if entry.exists else None)
+
+    def _reshow(self, entry: Entry, before: _Before, cause: Cause) -> list[Shift]:
         entry.forget()
-        self._index(entry, old_name)
-        return [Shift(entry, before, entry.document(self._kinds), cause)]
+        self._index(entry, before.name)
+        if not entry.record:
+            return []
+        return [Shift(entry, before.document, self.document(entry), cause)]
 
-    def _load(self, row: Row) -> Entry:
+    def _load(self, row: Row) -> Entry | None:
+        if not _is_usable(row):
+            return None
         entry = self._entries[row.id] = Entry(row.id, row.kind, row)
         self._index(entry, None)
         return entry
@@ -264,32 +246,33 @@ class View:
     def _index(self, entry: Entry, old_name: str | None) -> None:
         key = (entry.kind, name_key(entry.name)) if entry.exists else None
         old = (entry.kind, name_key(old_name)) if old_name is not None else None
-        if old and old != key and self._names.get(old) == entry.id:
-            del self._names[old]
-        if key:
-            self._names[key] = entry.id
+        if old and old != key:
+            left = tuple(id for id in self._names.get(old, ()) if id != entry.id)
+            if left:
+                self._names[old] = left
+            else:
+                self._names.pop(old, None)
+        if key and entry.id not in self._names.get(key, ()):
+            self._names[key] = (*self._names.get(key, ()), entry.id)
 
 
-def _replay(row: Row | None, pending: tuple[Pending, ...], kinds: Kinds) -> Document | None:
-    body: dict[str, Any] | None = None
-    envelope: dict[str, Any] = {}
-    kind = row.kind if row else pending[0].operation.kind
-    if row:
-        envelope = envelope_of(row)
-        body = None if row.deleted else json.loads(row.body)
-    for edit in pending:
-        operation, at = edit.operation, datetime_of(edit.at_us)
-        if operation.verb == "delete":
-            body = None
-        elif operation.verb == "create":
-            body = dict(operation.set)
-            envelope = {"id": operation.id, "created_at": at, "user_id": edit.user} | envelope
-        elif body is not None:
-            body = {
-                path: value for path, value in (body | operation.set).items() if path not in operation.drop
-            }
-        envelope["updated_at"] = at
-    return build(kinds, kind, body, envelope) if body is not None else None
+def _is_as_shown(known: Row | None, row: Row, edit: Pending) -> bool:
+    """Whether an own edit was committed on exactly the row that it was made on, without a merge."""
+    return row.revision == (known.revision if known else 0) + 1 and row.foreign_seq <= edit.operation.base
+
+
+def _is_usable(row: Row) -> bool:
+    """Whether a row can be decoded; one that cannot was not written by us and is left where it is."""
+    try:
+        check_name(row.name)
+        if not row.body.startswith("{"):
+            raise ValueError("its body is no JSON object")
+        datetime_of(row.created_us)
+        datetime_of(row.updated_us)
+    except (OrchstateError, ValueError, OverflowError, OSError, TypeError) as error:
+        logger.error("The stored %s %s is no valid document and is not used: %s", row.kind, row.id, error)
+        return False
+    return True
 
 
 def _age(entry: Entry) -> tuple[int, int]:

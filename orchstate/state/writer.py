@@ -2,7 +2,7 @@
 
 It settles receipts itself, so that waiting for an outcome works while the main thread is
 busy; everything else it hands over as an :class:`Arrival`, to be shown by the thread that
-owns the store.
+owns the store. A turn that fails is repeated as a whole: the engine applies nothing twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import ClosedError, FlushError, ForkedStoreError, OrchstateError, StoreError
-from orchstate.storage.engine import Commit, Decision
+from orchstate.state.receipt import Outcomes
+from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ _LAST_RETRY_S: Final = 2.0
 _FAILURES_BEFORE_GIVING_UP: Final = 3
 _IDLE_S: Final = 3600.0
 
+Refused = tuple["Intent", "Receipt"]
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -42,12 +45,15 @@ class Arrival:
     ----------
     revisions
         Everything committed since the last arrival, by anybody, in order.
+    settled
+        Own intents up to this number have an outcome.
     refused
-        Receipts of own intents that did not become revisions.
+        Those among them that were not committed.
     """
 
     revisions: Sequence[Revision]
-    refused: tuple[Receipt, ...] = ()
+    settled: int
+    refused: tuple[Refused, ...] = ()
 
 
 class Writer:
@@ -62,9 +68,19 @@ class Writer:
     writer
         Id of this process among those that write.
     deliver
-        Called in the thread with every arrival.
+        Called in the thread with every arrival; returns whether more of what others did is
+        welcome. If not, it stays in the engine until :meth:`resume`.
     report
         Called in the thread when the engine fails, and with None when it works again.
+
+    Attributes
+    ----------
+    is_held_back
+        Whether news of others wait in the engine, since too many wait here already.
+    settled
+        Number of the last intent that has an outcome.
+    cursor
+        Seq of the last revision that was handed over.
     """
 
     def __init__(
@@ -73,7 +89,7 @@ class Writer:
         decide: Decide,
         writer: str,
         *,
-        deliver: Callable[[Arrival], None],
+        deliver: Callable[[Arrival], bool],
         report: Callable[[OrchstateError | None], None],
     ) -> None:
         self._engine = engine
@@ -82,13 +98,15 @@ class Writer:
         self._deliver = deliver
         self._report = report
         self._queue: deque[tuple[Intent, Receipt]] = deque()
-        self._cursor = engine.seq()
-        self._failures = 0
         self._error: OrchstateError | None = None
-        self._stopping = False
+        self._failures = self._failures_in_a_row = 0
+        self._stopped = threading.Event()
         self._asleep = True
+        self._is_news_wanted = False
+        self.is_held_back = False
         self.settled = 0
-        self.done = threading.Condition()
+        self.cursor = engine.seq()
+        self.outcomes = Outcomes()
         self._thread = threading.Thread(target=self._run, name="orchstate-writer", daemon=True)
 
     def start(self) -> None:
@@ -109,114 +127,142 @@ class Writer:
         FlushError
             If they have none in time, or the engine keeps failing.
         """
-        failed_before = self._failures
+        if not self._wait(lambda: self.settled >= n, timeout_s):
+            receipts = [receipt for intent, receipt in list(self._queue) if intent.n <= n]
+            raise FlushError(
+                f"{len(receipts)} accepted edits are not committed yet: {self._reason(timeout_s)} "
+                "They are kept in the outbox.",
+                receipts=receipts,
+            ) from self._error
 
-        def is_over() -> bool:
-            failing = self._failures - failed_before
-            return self.settled >= n or failing >= _FAILURES_BEFORE_GIVING_UP or not self._thread.is_alive()
+    def refresh(self, timeout_s: float | None) -> None:
+        """Return once everything that anybody has committed by now was handed over.
 
-        with self.done:
-            self.done.wait_for(is_over, timeout_s)
-            if self.settled >= n:
-                return
-            open_receipts = [receipt for intent, receipt in list(self._queue) if intent.n <= n]
-        why = f"{self._error}" if self._error else f"no outcome after {timeout_s or 0:g} s"
-        raise FlushError(
-            f"{len(open_receipts)} accepted edits are not committed yet: {why} They are kept in the outbox.",
-            receipts=open_receipts,
-        ) from self._error
+        Raises
+        ------
+        StoreError
+            If that is not so in time, or the engine keeps failing.
+        """
+        seq = self._engine.seq()
+        self._is_news_wanted = True
+        self._engine.wake()
+        if not self._wait(lambda: self.cursor >= seq, timeout_s):
+            raise StoreError(f"What others changed could not be read: {self._reason(timeout_s)}")
+
+    def resume(self) -> None:
+        """Have what was held back brought; what was delivered before it was taken."""
+        self.is_held_back = False
+        self._is_news_wanted = True
+        self._engine.wake()
 
     def stop(self) -> None:
         """End the thread; what is not committed stays in the outbox."""
-        self._stopping = True
+        self._stopped.set()
         self._engine.wake()
         if self._thread is not threading.current_thread() and self._thread.is_alive():
             self._thread.join(10)
+        self.outcomes.end()
+
+    def _wait(self, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
+        patience = self._failures + _FAILURES_BEFORE_GIVING_UP
+        self.outcomes.wait(lambda: is_done() or self._failures >= patience, timeout_s)
+        return is_done()
+
+    def _reason(self, timeout_s: float | None) -> str:
+        if self._error:
+            return str(self._error)
+        if self.outcomes.has_ended:
+            return "the store is closed."
+        return f"no outcome after {timeout_s or 0:g} s."
 
     def _run(self) -> None:
-        news = False
-        while not self._stopping:
+        has_news = False
+        while not self._stopped.is_set():
             try:
-                self._turn(news)
-                news = self._rest()
+                self._turn(has_news)
+                has_news = self._rest()
+                continue
             except (ClosedError, ForkedStoreError):
-                return
+                break
             except StoreError as error:
                 self._fail(error)
-                news = True
             except Exception as error:
                 logger.exception("The writer met an error that it does not know")
-                self._fail(StoreError(f"{type(error).__name__}: {error}"))
-                news = True
+                self._fail(StoreError(f"{type(error).__name__}: {error}."))
+            # What failed may have been the look at what others did.
+            has_news = True
+            self._pause()
+        self.outcomes.end()
 
     def _rest(self) -> bool:
         self._asleep = True
         try:
             # Looked at after saying "asleep", so that no submission is slept through.
-            return False if self._queue or self._stopping else self._engine.wait(_IDLE_S)
+            if self._queue or self._stopped.is_set() or self._is_news_wanted:
+                return False
+            return self._engine.wait(_IDLE_S)
         finally:
             self._asleep = False
 
-    def _turn(self, news: bool) -> None:
+    def _turn(self, has_news: bool) -> None:
+        is_wanted, self._is_news_wanted = self._is_news_wanted, False
         batch = [self._queue[i] for i in range(min(len(self._queue), MAX_BATCH))]
-        if batch:
-            self._commit(batch)
-        elif news:
-            revisions = self._engine.changes_since(self._cursor)
-            if revisions:
-                self._cursor = revisions[-1].row.seq
-                self._deliver(Arrival(revisions))
+        is_wanted |= has_news and not self.is_held_back
+        if not batch and not is_wanted:
+            return
+        # What is done around a commit must not keep an editing thread waiting either.
+        with quick_switching():
+            if batch:
+                self._commit(batch)
+            else:
+                self._look()
+
+    def _look(self) -> None:
+        last = self._engine.seq()
+        revisions = self._engine.changes_since(self.cursor, until=last)
         self._recover()
+        # Waiters look again when the block ends, and then find what was delivered in it.
+        with self.outcomes.announcing():
+            if revisions:
+                self.is_held_back = not self._deliver(Arrival(revisions, self.settled))
+            self.cursor = last
 
     def _commit(self, batch: Sequence[tuple[Intent, Receipt]]) -> None:
-        intents = [intent for intent, _ in batch]
-        try:
-            commit = self._engine.commit(self._writer, intents, self._decide)
-        except StoreError:
-            raise
-        except Exception as error:
-            # One intent cannot be applied: it must not be in the way of the others.
-            if len(batch) > 1:
-                for one in batch:
-                    self._commit([one])
-                return
-            logger.exception("Intent %s could not be decided on and is parked", intents[0].n)
-            commit = self._engine.commit(self._writer, intents, _rejecting(error))
-        self._settle(batch, commit)
-
-    def _settle(self, batch: Sequence[tuple[Intent, Receipt]], commit: Commit) -> None:
-        revisions = commit.revisions
-        if commit.before != self._cursor:
-            revisions = self._engine.changes_since(self._cursor)
-        if revisions:
-            self._cursor = revisions[-1].row.seq
-        with self.done:
+        commit = self._engine.commit(self._writer, [intent for intent, _ in batch], self._decide)
+        revisions, last = commit.revisions, commit.before + len(commit.revisions)
+        if commit.before != self.cursor:
+            revisions = self._engine.changes_since(self.cursor, until=last)
+        own = _by_intent(revisions, self._writer)
+        self._recover()
+        with self.outcomes.announcing():
             for intent, receipt in batch:
+                receipt.settle(commit.decisions[intent.n], own.get(intent.n, ()))
                 self._queue.popleft()
-                receipt.settle(commit.decisions.get(intent.n, Decision("committed")), commit)
-                self.settled = intent.n
-            self.done.notify_all()
-        refused = tuple(receipt for _, receipt in batch if receipt.error)
-        self._deliver(Arrival(revisions, refused))
+            refused = tuple((intent, receipt) for intent, receipt in batch if receipt.error)
+            self._deliver(Arrival(revisions, batch[-1][0].n, refused))
+            self.settled, self.cursor = batch[-1][0].n, last
 
     def _fail(self, error: OrchstateError) -> None:
-        with self.done:
+        if not self._failures_in_a_row:
+            logger.warning("Not committed, will be tried again: %s", error)
+        with self.outcomes.announcing():
             self._failures += 1
+            self._failures_in_a_row += 1
             self._error = error
-            self.done.notify_all()
-        logger.warning("Not committed, will be tried again: %s", error)
         self._report(error)
-        pause_s = min(_FIRST_RETRY_S * 2 ** min(self._failures, 6), _LAST_RETRY_S)
-        self._engine.wait(pause_s)
+
+    def _pause(self) -> None:
+        self._stopped.wait(min(_FIRST_RETRY_S * 2 ** min(self._failures_in_a_row, 6), _LAST_RETRY_S))
 
     def _recover(self) -> None:
         if self._error:
-            self._failures, self._error = 0, None
+            self._failures_in_a_row, self._error = 0, None
             self._report(None)
 
 
-def _rejecting(error: Exception) -> Decide:
-    decision = Decision(
-        "rejected", (), f"It could not be applied: {type(error).__name__}: {error}", "StoreError"
-    )
-    return lambda snapshot, intent, writer: decision
+def _by_intent(revisions: Sequence[Revision], writer: str) -> dict[int, list[Revision]]:
+    found: dict[int, list[Revision]] = {}
+    for revision in revisions:
+        if revision.row.writer == writer:
+            found.setdefault(revision.n, []).append(revision)
+    return found

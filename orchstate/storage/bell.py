@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import secrets
 import select
@@ -38,6 +39,10 @@ class Bell:
         self._inner, self._waker = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self._socket, self._inner, self._waker):
             end.setblocking(False)
+        # Not select(), which knows no descriptor above 1,023.
+        self._ears = select.poll()
+        for end in (self._inner, self._socket):
+            self._ears.register(end, select.POLLIN)
         self._address = self._bind()
 
     @property
@@ -61,11 +66,13 @@ class Bell:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until rung or woken; return whether another process rang."""
-        ends = [self._inner, self._socket]
-        ready, _, _ = select.select(ends, [], [], timeout_s)
-        for end in ready:
-            _drain(end)
-        return self._socket in ready
+        ready = {descriptor for descriptor, _ in self._ears.poll(math.ceil(timeout_s * 1_000))}
+        if not ready:
+            return False
+        for end in (self._inner, self._socket):
+            if end.fileno() in ready:
+                _drain(end)
+        return self._socket.fileno() in ready
 
     def wake(self) -> None:
         """End this process's own wait, from any thread."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Outcome = Literal["committed", "merged", "conflict", "rejected"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+# Tuples, because every commit and every look at the store makes many; see Origin.
+class Row(NamedTuple):
     """The present, or a past, state of one document.
 
     Parameters
@@ -65,7 +65,7 @@ class Row:
 
     def checksum(self) -> bytes:
         """Return the BLAKE2b sum over everything that the row means."""
-        fields = (
+        return _checksum(
             self.id,
             self.revision,
             self.schema,
@@ -75,16 +75,14 @@ class Row:
             self.created_us,
             self.updated_us,
             self.user,
-            int(self.deleted),
+            int(bool(self.deleted)),
             self.body,
             self.writer,
             self.foreign_seq,
         )
-        return hashlib.blake2b("\x1f".join(map(str, fields)).encode(), digest_size=16).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """One committed change of one document: a row of the history.
 
     Parameters
@@ -95,8 +93,9 @@ class Revision:
         What happened to it.
     diff
         Canonical JSON ``{path: [old, new]}`` of the plain values that changed.
-    at_us
-        When the edit was accepted, in microseconds since 1970 (UTC).
+    at_us, committed_us
+        When the edit was accepted, and when it was committed, in microseconds since 1970
+        (UTC). The two lie far apart where a process died and another one took over.
     txn, label
         Id and name of the transaction it belongs to.
     origin
@@ -109,14 +108,37 @@ class Revision:
     verb: Verb
     diff: str
     at_us: int
+    committed_us: int
     txn: str
     label: str
     origin: Origin
     n: int
 
+    def checksum(self, of_row: bytes | None = None) -> bytes:
+        """Return the BLAKE2b sum over the row and everything that is known of the change.
 
-@dataclass(frozen=True, slots=True)
-class Write:
+        Parameters
+        ----------
+        of_row
+            The row's own sum, where it is known already.
+        """
+        origin = self.origin
+        return _checksum(
+            (of_row or self.row.checksum()).hex(),
+            self.verb,
+            self.diff,
+            self.at_us,
+            self.committed_us,
+            self.txn,
+            self.label,
+            origin.actor,
+            origin.notebook,
+            origin.cell,
+            self.n,
+        )
+
+
+class Write(NamedTuple):
     """A row that a decision wants written; the engine numbers it."""
 
     verb: Verb
@@ -181,7 +203,8 @@ class Commit:
     revisions
         What it wrote, in order.
     decisions
-        By number of the intent; an intent that had been applied before has none.
+        What became of each intent, by its number; one that was applied before keeps its
+        outcome, and has no new revisions.
     """
 
     before: int
@@ -197,14 +220,17 @@ class Engine(Protocol):
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         """Apply intents exactly once, all in one durable transaction.
 
+        An intent that can never be applied, whatever the reason, is rejected and parked;
+        the others are not affected by it.
+
         Raises
         ------
         StoreError
-            If it could not be done now; nothing was applied.
+            If it could not be done now; nothing was applied, and it can be tried again.
         """
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
-        """Return the revisions after `seq` in commit order."""
+        """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
@@ -229,3 +255,9 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release everything; harmless when repeated."""
+
+
+def _checksum(*fields: object) -> bytes:
+    # Bytes that are no text are read as lone surrogates; they have to reach the sum as they are.
+    text = "\x1f".join(map(str, fields))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()

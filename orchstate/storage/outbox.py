@@ -8,7 +8,9 @@ whose lock is free belongs to a dead process, and whoever opens the store next a
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import struct
 import threading
@@ -23,12 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 _HEAD: Final = struct.Struct("<II")
+_FORMAT: Final = "orchstate.outbox"
+_VERSION: Final = 1
 # No edit comes near it; keeps a damaged length from asking for gigabytes.
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 # Below it the file is left to grow, since truncating costs more than appending.
 RESET_BYTES: Final = 256 * 1024
 SUFFIX: Final = ".outbox"
+DAMAGED_SUFFIX: Final = ".damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,8 @@ class Outbox:
         self.writer = writer
         self._mutex = threading.Lock()
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
+        self._start = self._size = os.fstat(self._fd).st_size
+        self._is_torn = False
 
     @classmethod
     def create(cls, folder: Path, *, store_id: str, writer: str) -> Outbox:
@@ -116,22 +124,20 @@ class Outbox:
         StoreWriteError
             If the folder cannot be written.
         """
-        header = {"format": "orchstate.outbox", "version": 1, "store": store_id, "writer": writer}
+        path = folder / f"{writer}{SUFFIX}"
+        lock = FileLock(path)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = folder / f"{writer}{SUFFIX}"
-            lock = FileLock(path)
-            lock.acquire(timeout_s=5)
+            if not lock.acquire(timeout_s=5):
+                raise OSError(f"{path.name} is locked")
             outbox = cls(lock, path, writer)
-            outbox.append(json.dumps(header).encode())
+            outbox._begin(_header(store_id, writer))
         except OSError as error:
+            lock.release()
             raise StoreWriteError(
-                f"Cannot write in {str(folder)!r}: {error}. Make the folder writable."
+                f"Cannot write in {str(folder)!r}: {error}. Make the folder writable, or free some space."
             ) from error
-        outbox._start = outbox._size
         return outbox
-
-    _start: int = 0
 
     def append(self, payload: bytes) -> None:
         """Accept a record with one write; on failure the file is as before.
@@ -141,20 +147,32 @@ class Outbox:
         StoreWriteError
             If the record could not be written whole; nothing happened.
         """
-        record = _HEAD.pack(len(payload), _checksum(payload)) + payload
+        record = _record(payload)
         with self._mutex:
             try:
-                written = os.write(self._fd, record)
+                self._write(record)
             except OSError as error:
                 self._cut()
-                raise StoreWriteError(f"The edit was not accepted: {error}. Nothing was changed.") from error
-            if written != len(record):
-                self._cut()
                 raise StoreWriteError(
-                    f"The edit was not accepted: only {written} of {len(record)} bytes fit on the disk. "
-                    "Nothing was changed. Free some space and repeat it."
-                )
-            self._size += written
+                    f"The edit was not accepted: {error}. Nothing was changed. Mend it and repeat the edit."
+                ) from error
+            self._size += len(record)
+
+    def _begin(self, header: bytes) -> None:
+        try:
+            self._write(_record(header))
+        except OSError:
+            self.close(keep=False)
+            raise
+        self._start = self._size = os.fstat(self._fd).st_size
+
+    def _write(self, record: bytes) -> None:
+        if self._is_torn:
+            os.ftruncate(self._fd, self._size)
+            self._is_torn = False
+        written = os.write(self._fd, record)
+        if written != len(record):
+            raise OSError(f"only {written} of {len(record)} bytes fit on the disk")
 
     @property
     def is_large(self) -> bool:
@@ -165,7 +183,7 @@ class Outbox:
         """Forget all records; they all have an outcome."""
         with self._mutex:
             os.ftruncate(self._fd, self._start)
-            self._size = self._start
+            self._size, self._is_torn = self._start, False
 
     def records(self) -> Scan:
         """Return the sound records behind the header, cutting nothing."""
@@ -183,6 +201,14 @@ class Outbox:
             self._fd = -1
             self._lock.release()
 
+    def set_aside(self) -> Path:
+        """Release a damaged file under another name, for people to look at; returns its new path."""
+        aside = self.path.with_name(self.path.name + DAMAGED_SUFFIX)
+        with contextlib.suppress(OSError):
+            self.path.rename(aside)
+        self.close(keep=True)
+        return aside
+
     def abandon(self) -> None:
         """Close the inherited handles of a forked child, leaving the parent's lock in force."""
         if self._fd >= 0:
@@ -190,11 +216,11 @@ class Outbox:
             self._fd = -1
 
     def _cut(self) -> None:
-        # Best effort: should even this fail, reading ends at the torn record.
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            return
+            # Nothing is appended behind a torn record: cutting later would take it along.
+            self._is_torn = True
 
     def _read(self) -> bytes:
         return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
@@ -203,7 +229,8 @@ class Outbox:
 def adopt_all(folder: Path, *, store_id: str) -> Iterator[Outbox]:
     """Yield the outboxes of dead processes of this user, locked by us until closed.
 
-    Files of other users, of another store, or without a readable header are left alone.
+    Files of other users, of another store, or of a newer version are left alone. A file
+    without a readable header is set aside.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         outbox = _try_adopt(path, store_id)
@@ -242,36 +269,47 @@ def _payload_at(data: bytes, position: int) -> bytes | None:
     return payload if _checksum(payload) == checksum else None
 
 
+def _record(payload: bytes) -> bytes:
+    return _HEAD.pack(len(payload), _checksum(payload)) + payload
+
+
 def _checksum(payload: bytes) -> int:
+    # It begins with the length, so that it belongs to this length alone.
     return zlib.crc32(payload, len(payload))
 
 
+def _header(store_id: str, writer: str) -> bytes:
+    header = {"format": _FORMAT, "version": _VERSION, "store": store_id, "writer": writer}
+    return json.dumps(header).encode()
+
+
 def _try_adopt(path: Path, store_id: str) -> Outbox | None:
+    lock = FileLock(path)
     try:
-        if path.lstat().st_uid != os.getuid():
+        if path.lstat().st_uid != os.getuid() or not lock.try_acquire():
             return None
-        lock = FileLock(path)
-        if not lock.try_acquire():
-            return None
-    except OSError:
-        return None
-    try:
         outbox = Outbox(lock, path, path.name.removesuffix(SUFFIX))
-        header = _header(outbox)
+        data = outbox._read()
     except OSError:
         lock.release()
         return None
-    if header.get("store") == store_id and header.get("writer") == outbox.writer:
+    expected = _header(store_id, outbox.writer)
+    records = scan(data).records
+    if records[:1] == (expected,):
         return outbox
-    # An empty file is that of a process that died before it accepted anything.
-    outbox.close(keep=os.stat(path).st_size > 0)
+    if _record(expected).startswith(data):
+        # Its process died before it could accept anything.
+        outbox.close(keep=False)
+    elif not records or not _is_header(records[0]):
+        logger.error("The outbox %s is damaged and is kept for inspection.", outbox.set_aside())
+    else:
+        outbox.close(keep=True)
     return None
 
 
-def _header(outbox: Outbox) -> dict[str, object]:
-    records = scan(outbox._read()).records
+def _is_header(record: bytes) -> bool:
     try:
-        header = json.loads(records[0]) if records else {}
+        header = json.loads(record)
     except ValueError:
-        return {}
-    return header if isinstance(header, dict) else {}
+        return False
+    return isinstance(header, dict) and header.get("format") == _FORMAT

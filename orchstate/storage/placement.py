@@ -1,11 +1,16 @@
-"""Where a store's file lies, and which journal mode is safe there."""
+"""Where a store's file lies: what the path may be, and which journal mode is safe there."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import stat
 import sys
 from pathlib import Path
 from typing import Final, Literal
+
+from orchstate.errors import ReadOnlyError, StoreError, StoreWriteError
 
 JournalMode = Literal["wal", "truncate"]
 
@@ -22,6 +27,50 @@ _NETWORK: Final = (
     "glusterfs",
     "lustre",
 )
+
+
+def prepare(path: Path, *, read_only: bool) -> None:
+    """Make a missing file, private to its owner; refuse what can be no store.
+
+    Raises
+    ------
+    StoreError
+        If the path is a folder or a device, or is missing and `read_only` is set.
+    ReadOnlyError
+        If the file may not be written and `read_only` is not set.
+    StoreWriteError
+        If it cannot be made.
+    """
+    if path.is_dir():
+        raise StoreError(f"{str(path)!r} is a folder. Name a file in it, such as {str(path / 'store.db')!r}.")
+    if not path.exists():
+        if read_only:
+            raise StoreError(f"{str(path)!r} does not exist, so it cannot be opened for reading.")
+        _make(path)
+    elif not path.is_file():
+        raise StoreError(f"{str(path)!r} is no file but a device or a pipe. Choose another path.")
+    elif not read_only and not _is_writable(path):
+        raise ReadOnlyError(
+            f"{str(path)!r} may not be written. Open it with read_only=True, or make it writable."
+        )
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Another process may be faster; and closing a handle on a file that nobody has open drops no locks.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreWriteError(
+            f"Cannot make {str(path)!r}: {error}. Choose a folder you may write in."
+        ) from error
+
+
+def _is_writable(path: Path) -> bool:
+    # A file without any write permission is meant to be left alone, even by root.
+    mode = path.stat().st_mode
+    return bool(mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)) and os.access(path, os.W_OK)
 
 
 def journal_mode(path: Path, *, version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> JournalMode:

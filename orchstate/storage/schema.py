@@ -12,7 +12,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from orchstate.errors import NewerSchemaError, StoreError
+from orchstate.errors import CorruptStoreError, NewerSchemaError, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,9 +38,9 @@ _STEPS: Final = (
             revision INTEGER NOT NULL, schema INTEGER NOT NULL, created_us INTEGER NOT NULL,
             updated_us INTEGER NOT NULL, user TEXT NOT NULL, deleted INTEGER NOT NULL, body TEXT NOT NULL,
             writer TEXT NOT NULL, foreign_seq INTEGER NOT NULL, checksum BLOB NOT NULL,
-            verb TEXT NOT NULL, diff TEXT NOT NULL, at_us INTEGER NOT NULL, txn TEXT NOT NULL,
-            label TEXT NOT NULL, actor TEXT NOT NULL, notebook TEXT NOT NULL, cell TEXT NOT NULL,
-            n INTEGER NOT NULL)""",
+            verb TEXT NOT NULL, diff TEXT NOT NULL, at_us INTEGER NOT NULL,
+            committed_us INTEGER NOT NULL, txn TEXT NOT NULL, label TEXT NOT NULL, actor TEXT NOT NULL,
+            notebook TEXT NOT NULL, cell TEXT NOT NULL, n INTEGER NOT NULL)""",
         "CREATE INDEX rev_id ON rev (id, seq)",
         "CREATE TABLE applied (writer TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
         """CREATE TABLE parked (
@@ -66,9 +66,10 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
     NewerSchemaError
         If it needs a newer orchstate; it stays as it is.
     """
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    # In this order: while another process makes the tables, there are none yet, or the mark is there too.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and tables:
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if application not in (0, APPLICATION_ID) or (tables and not application):
         raise StoreError(f"{str(path)!r} is a database of another program. Choose another path.")
     found = version_of(connection)
     if found > len(_STEPS):
@@ -76,6 +77,20 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
             f"{str(path)!r} has store format {found}, and this orchstate knows {len(_STEPS)}. "
             "Install a newer orchstate; the file was not touched."
         )
+
+
+def store_id(connection: sqlite3.Connection) -> str:
+    """Return the id that the store got at birth.
+
+    Raises
+    ------
+    CorruptStoreError
+        If it is missing.
+    """
+    row = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
+    if row is None:
+        raise CorruptStoreError("The store's file has lost its id. Restore it from a backup.")
+    return str(row[0])
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -88,7 +103,8 @@ def migrate(connection: sqlite3.Connection) -> None:
                 _run(connection, step)
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
 

@@ -6,9 +6,11 @@ What it guarantees beyond SQLite:
   waiting processes queue instead of polling, and no two of them checkpoint at once.
 - A row is verified against its checksum whenever it is read; SQLite's own check does not
   see most changed bytes.
+- An intent that cannot be applied is rejected and parked, and is in nobody's way.
 - The store's file is never opened by other means than SQLite: closing such a handle would
   drop the locks of this process.
-- In a forked child every use raises, and nothing of the parent is disturbed.
+- It survives forks: the file is closed before one and opened again when next needed. In
+  the child every use raises, and nothing of the parent is disturbed.
 
 It keeps two connections, one for committing and one for reading, each used by one thread
 at a time; a store in memory has a single one.
@@ -17,12 +19,11 @@ at a time; a store in memory has a single one.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import sqlite3
-import stat
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import (
     ClosedError,
@@ -33,11 +34,12 @@ from orchstate.errors import (
     StoreLockedError,
     StoreWriteError,
 )
-from orchstate.locks import FileLock
+from orchstate.locks import FairLock
 from orchstate.storage import forks, schema, tables
 from orchstate.storage.bell import Bell
+from orchstate.storage.connection import connect, fetch, impatience, is_operational, transaction, translated
 from orchstate.storage.engine import Commit, Decision, Revision, Row
-from orchstate.storage.placement import JournalMode, journal_mode
+from orchstate.storage.placement import JournalMode, journal_mode, prepare
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
     from orchstate.models.intent import Intent
     from orchstate.storage.engine import Decide, Snapshot, Write
 
-logger = logging.getLogger(__name__)
+# A fork waits this long for processes that are just committing, and then goes on without.
+_FORK_PATIENCE_S: Final = 0.2
 
 
 class SqliteEngine:
@@ -74,6 +77,13 @@ class SqliteEngine:
         If another program keeps the file locked.
     NewerSchemaError
         If a newer version wrote it.
+
+    Examples
+    --------
+    >>> engine = SqliteEngine(None)
+    >>> engine.seq()
+    0
+    >>> engine.close()
     """
 
     def __init__(
@@ -87,20 +97,23 @@ class SqliteEngine:
         self.path = path
         self.read_only = read_only
         self._timeout_s = timeout_s
+        self.journal_mode = ""
         self._closed = self._forked = False
         self._write_mutex = threading.RLock()
-        self._read_mutex = threading.RLock()
-        self._lock = FileLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
+        self._read_mutex = threading.RLock() if path else self._write_mutex
+        self._writing_or_none: sqlite3.Connection | None = None
+        self._reading_or_none: sqlite3.Connection | None = None
+        self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
         if path:
-            _prepare(path, read_only=read_only)
+            prepare(path, read_only=read_only)
         try:
-            self._writing = self._connect()
             self._set_up(mode)
-            self._reading = self._connect() if path else self._writing
         except sqlite3.Error as error:
-            raise _translated(error, path) from error
-        if not path:
-            self._read_mutex = self._write_mutex
+            self._close_connections(patience_s=None)
+            raise translated(error, path) from error
+        except BaseException:
+            self._close_connections(patience_s=None)
+            raise
         self._bell = Bell(path)
         self._version = self._data_version()
         forks.guard(self)
@@ -110,67 +123,91 @@ class SqliteEngine:
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         """Apply intents exactly once, all in one durable transaction.
 
+        An intent that can never be applied, whatever the reason, is rejected and parked;
+        the others are not affected by it.
+
         Raises
         ------
         StoreError
-            If it could not be done now; nothing was applied.
+            If it could not be done now; nothing was applied, and it can be tried again.
         """
         if self.read_only:
             raise ReadOnlyError(f"{str(self.path)!r} is open for reading only.")
         with self._write_mutex:
             self._check_usable()
             try:
-                with quick_switching(), self._locked(), _transaction(self._writing):
-                    commit = self._apply(writer, intents, decide)
+                with quick_switching(), self._locked():
+                    commit = self._commit(writer, intents, decide)
             except sqlite3.Error as error:
-                raise _translated(error, self.path) from error
+                raise translated(error, self.path) from error
         if commit.revisions:
             self._bell.ring()
         return commit
 
-    def _apply(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
+    def _commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
+        try:
+            with transaction(self._writing):
+                return self._apply(writer, intents, partial(self._apply_one, decide))
+        except Exception as error:
+            if is_operational(error):
+                raise
+        # One of them cannot be applied: once more, each on its own ground.
+        with transaction(self._writing):
+            return self._apply(writer, intents, partial(self._apply_or_reject, decide))
+
+    def _apply(self, writer: str, intents: Sequence[Intent], apply: Any) -> Commit:
         run = self._writing.execute
-        before = seq = run("SELECT seq FROM clock").fetchone()[0]
-        done = self._applied(self._writing, writer)
-        present = tables.Live(lambda sql, values: self._writing.execute(sql, values).fetchall())
+        ((before,),) = run("SELECT seq FROM clock").fetchall()
+        done = was_done = self._applied(writer)
         revisions: list[Revision] = []
         decisions: dict[int, Decision] = {}
         for intent in intents:
             if intent.n <= done:
+                decisions[intent.n] = decisions.get(intent.n) or self._outcome(writer, intent.n)
                 continue
             done = intent.n
-            decision = decisions[intent.n] = decide(present, intent, writer)
-            for write in decision.writes:
-                seq += 1
-                revisions.append(self._write(write, intent, seq, writer, present.get(write.id)))
-            if not decision.writes and decision.outcome in ("rejected", "conflict"):
-                self._park(writer, intent, decision, seq)
-        run("INSERT OR REPLACE INTO applied VALUES (?, ?)", [writer, done])
-        if seq != before:
-            run("UPDATE clock SET seq = ?", [seq])
+            decision, made = apply(writer, intent, before + len(revisions))
+            decisions[intent.n] = decision
+            revisions += made
+        if done != was_done:
+            run("INSERT OR REPLACE INTO applied VALUES (?, ?)", [writer, done])
+        if revisions:
+            run("UPDATE clock SET seq = ?", [before + len(revisions)])
         return Commit(before, revisions, decisions)
 
-    def _write(self, write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
-        row = Row(
-            id=write.id,
-            kind=write.kind,
-            name=write.name,
-            revision=old.revision + 1 if old else 1,
-            seq=seq,
-            schema=write.schema,
-            created_us=write.created_us,
-            updated_us=write.updated_us,
-            user=write.user,
-            deleted=write.verb == "delete",
-            body=write.body,
-            writer=writer,
-            foreign_seq=0 if not old else old.foreign_seq if old.writer == writer else old.seq,
-        )
-        revision = Revision(
-            row, write.verb, write.diff, intent.at_us, intent.txn, intent.label, intent.origin, intent.n
-        )
-        tables.insert(self._writing, revision)
-        return revision
+    def _apply_one(
+        self, decide: Decide, writer: str, intent: Intent, seq: int
+    ) -> tuple[Decision, list[Revision]]:
+        present = tables.Met(partial(fetch, self._writing))
+        decision = decide(present, intent, writer)
+        old = {write.id: present.get(write.id) for write in decision.writes}
+        if len(decision.writes) > 1:
+            # Names may be exchanged among them, and no two rows have one name even for a moment.
+            for write in decision.writes:
+                tables.free_name(self._writing, write.id)
+        revisions = []
+        for number, write in enumerate(decision.writes, seq + 1):
+            revision = _revision(write, intent, number, writer, old[write.id])
+            tables.insert(self._writing, revision)
+            revisions.append(revision)
+        if decision.outcome in ("rejected", "conflict"):
+            self._park(writer, intent, decision, seq)
+        return decision, revisions
+
+    def _apply_or_reject(
+        self, decide: Decide, writer: str, intent: Intent, seq: int
+    ) -> tuple[Decision, list[Revision]]:
+        self._writing.execute("SAVEPOINT intent")
+        try:
+            decision, revisions = self._apply_one(decide, writer, intent, seq)
+        except Exception as error:
+            if is_operational(error):
+                raise
+            self._writing.execute("ROLLBACK TO intent")
+            decision, revisions = _rejection(error), []
+            self._park(writer, intent, decision, seq)
+        self._writing.execute("RELEASE intent")
+        return decision, revisions
 
     def _park(self, writer: str, intent: Intent, decision: Decision, seq: int) -> None:
         self._writing.execute(
@@ -178,52 +215,43 @@ class SqliteEngine:
             [writer, intent.n, decision.outcome, decision.reason, decision.error, seq, intent.encode()],
         )
 
+    def _applied(self, writer: str) -> int:
+        row = self._writing.execute("SELECT n FROM applied WHERE writer = ?", [writer]).fetchone()
+        return row[0] if row else 0
+
+    def _outcome(self, writer: str, n: int) -> Decision:
+        sql = "SELECT outcome, reason, error FROM parked WHERE writer = ? AND n = ?"
+        for outcome, reason, error in self._writing.execute(sql, [writer, n]):
+            return Decision(outcome, (), reason, error)
+        return Decision("committed")
+
     # -- reading --------------------------------------------------------------------
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
-        """Return the revisions after `seq` in commit order.
-
-        Raises
-        ------
-        CorruptStoreError
-            If one of them is damaged; it names the documents.
-        """
-        return tables.revisions(self._query, seq, until=until, id=id)
+        """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
+        return tables.revisions(self.query, seq, until=until, id=id)
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
-        return tables.Live(self._query) if seq is None else tables.Past(self._query, seq)
+        return tables.Live(self.query) if seq is None else tables.Past(self.query, seq)
 
     def seq(self) -> int:
         """Return the number of the last commit."""
-        return int(self._query("SELECT seq FROM clock")[0][0])
+        return int(self.query("SELECT seq FROM clock")[0][0])
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
-        with self._write_mutex:
-            self._check_usable()
-            return self._applied(self._writing, writer)
-
-    def parked(self, writer: str) -> dict[int, Decision]:
-        """Return what became of a writer's intents that were not committed, by number."""
-        rows = self._query("SELECT n, outcome, reason, error FROM parked WHERE writer = ?", [writer])
-        return {n: Decision(outcome, (), reason, error) for n, outcome, reason, error in rows}
+        found = self.query("SELECT n FROM applied WHERE writer = ?", [writer])
+        return found[0][0] if found else 0
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement."""
-        return self._query(sql, parameters)
-
-    def _applied(self, connection: sqlite3.Connection, writer: str) -> int:
-        row = connection.execute("SELECT n FROM applied WHERE writer = ?", [writer]).fetchone()
-        return row[0] if row else 0
-
-    def _query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._read_mutex:
             self._check_usable()
             try:
-                return self._reading.execute(sql, parameters).fetchall()
+                return fetch(self._reading, sql, parameters)
             except sqlite3.Error as error:
-                raise _translated(error, self.path) from error
+                raise translated(error, self.path) from error
 
     # -- waiting --------------------------------------------------------------------
 
@@ -241,8 +269,10 @@ class SqliteEngine:
 
     def _data_version(self) -> int:
         with self._write_mutex:
+            self._check_usable()
             try:
-                return int(self._writing.execute("PRAGMA data_version").fetchone()[0])
+                with impatience(self._writing, self._timeout_s):
+                    return int(self._writing.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.Error:
                 # Locked just now: look at the data themselves.
                 return -1
@@ -250,45 +280,54 @@ class SqliteEngine:
     # -- care -----------------------------------------------------------------------
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy to a new file while others go on working."""
+        """Write a consistent copy to a new file while others go on working.
+
+        Raises
+        ------
+        StoreError
+            If the file exists, or cannot be written; then none is left behind.
+        """
         if path.exists():
             raise StoreError(f"{str(path)!r} exists. Choose a new file, so that nothing is overwritten.")
-        with self._read_mutex:
-            self._check_usable()
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            with contextlib.closing(sqlite3.connect(path)) as target:
-                self._reading.backup(target)
+        prepare(path, read_only=False)
+        try:
+            with self._read_mutex:
+                self._check_usable()
+                target = connect(path, read_only=False, timeout_s=self._timeout_s)
+                with contextlib.closing(target):
+                    self._reading.backup(target)
+        except sqlite3.Error as error:
+            path.unlink(missing_ok=True)
+            raise translated(error, path) from error
 
     def check(self) -> list[str]:
         """Return one sentence per damage found in the stored data; empty when sound."""
-        found = [f"SQLite: {line}" for (line,) in self._query("PRAGMA integrity_check") if line != "ok"]
-        for table in ("doc", "rev"):
-            found += [f"{table}: {row} is damaged." for row in tables.damaged(self._query, table)]
-        return found
+        try:
+            found = [f"SQLite: {line}" for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
+            return found + list(tables.damaged(self.query))
+        except CorruptStoreError as error:
+            return [str(error)]
 
     def close(self) -> None:
         """Release everything; harmless when repeated."""
-        if self._closed or self._forked:
-            return
         with self._write_mutex, self._read_mutex:
+            if self._closed or self._forked:
+                return
+            self._close_connections(self._timeout_s)
             self._closed = True
-            # Closing the last WAL connection checkpoints, so it happens under the lock too.
-            with contextlib.suppress(StoreError), self._locked():
-                self._reading.close()
-                self._writing.close()
-            self._reading.close()
-            self._writing.close()
         self._bell.close()
 
     # -- forks ----------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Wait for running statements, so that the child inherits no half-done one."""
+        """Wait for running statements and close the file: a child must inherit nothing of SQLite's."""
         self._write_mutex.acquire()
         self._read_mutex.acquire()
+        if self.path:
+            self._close_connections(_FORK_PATIENCE_S)
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Go on; the file is opened again when it is next needed."""
         self._read_mutex.release()
         self._write_mutex.release()
 
@@ -301,44 +340,61 @@ class SqliteEngine:
 
     # -- connections ----------------------------------------------------------------
 
-    def _connect(self) -> sqlite3.Connection:
-        target = (
-            f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rw'}"
-            if self.path
-            else ":memory:"
-        )
-        return sqlite3.connect(
-            target,
-            uri=bool(self.path),
-            timeout=self._timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=64,
-        )
+    @property
+    def _writing(self) -> sqlite3.Connection:
+        if self._writing_or_none is None:
+            self._writing_or_none = connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+        return self._writing_or_none
+
+    @property
+    def _reading(self) -> sqlite3.Connection:
+        if self.path is None:
+            return self._writing
+        if self._reading_or_none is None:
+            self._reading_or_none = connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+        return self._reading_or_none
+
+    def _close_connections(self, patience_s: float | None) -> None:
+        # Closing the last WAL connection checkpoints, so it happens under the lock where that can be had.
+        lock = self._lock if patience_s is not None else None
+        with contextlib.suppress(OSError):
+            if lock:
+                lock.acquire(patience_s or 0.0)
+        try:
+            for connection in (self._reading_or_none, self._writing_or_none):
+                if connection:
+                    connection.close()
+            self._reading_or_none = self._writing_or_none = None
+        finally:
+            if lock:
+                lock.release()
 
     def _set_up(self, mode: JournalMode | None) -> None:
         connection = self._writing
         if self.path:
             schema.check_identity(connection, self.path)
-        if self.path and not self.read_only:
-            wanted = mode or journal_mode(self.path)
+        if not self.read_only:
             with self._locked():
-                # Fails harmlessly while others have it open in WAL; then that is what it is.
-                with contextlib.suppress(sqlite3.OperationalError):
-                    connection.execute(f"PRAGMA journal_mode = {wanted}")
+                if self.path:
+                    # Fails harmlessly while others have it open in WAL; then that is what it is.
+                    with contextlib.suppress(sqlite3.OperationalError):
+                        connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
                 schema.migrate(connection)
-            connection.execute("PRAGMA synchronous = FULL")
-        elif not self.path:
-            schema.migrate(connection)
+        elif not schema.version_of(connection):
+            raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read.")
         self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-        (self.store_id,) = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
+        self.store_id = schema.store_id(connection)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         if not self._lock:
             yield
             return
-        if not self._lock.acquire(timeout_s=self._timeout_s):
+        try:
+            is_ours = self._lock.acquire(timeout_s=self._timeout_s)
+        except OSError as error:
+            raise StoreWriteError(f"{str(self._lock.path)!r} could not be used: {error}.") from error
+        if not is_ours:
             raise StoreLockedError(
                 f"{str(self.path)!r} has been locked by another process for {self._timeout_s:g} s. "
                 "Close the program that holds it, or try again."
@@ -354,57 +410,33 @@ class SqliteEngine:
         if self._closed:
             raise ClosedError("This store is closed. Open it again with orchstate.open().")
 
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.journal_mode
+        return f"<SqliteEngine {self.path or ':memory:'}: {state}>"
 
 
-def _prepare(path: Path, *, read_only: bool) -> None:
-    """Make a missing file, private to its owner; refuse what can be no store."""
-    if path.is_dir():
-        raise StoreError(f"{str(path)!r} is a folder. Name a file in it, such as {str(path / 'store.db')!r}.")
-    if not path.exists():
-        if read_only:
-            raise StoreError(f"{str(path)!r} does not exist, so it cannot be opened for reading.")
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Closing a handle on a file that nobody has open yet drops no locks.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return
-        except OSError as error:
-            raise StoreWriteError(
-                f"Cannot make {str(path)!r}: {error}. Choose a folder you may write in."
-            ) from error
-    elif not read_only and not _is_writable(path):
-        raise ReadOnlyError(
-            f"{str(path)!r} may not be written. Open it with read_only=True, or make it writable."
-        )
-
-
-def _is_writable(path: Path) -> bool:
-    # A file without any write permission is meant to be left alone, even by root.
-    return bool(path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)) and os.access(
-        path, os.W_OK
+def _revision(write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
+    row = Row(
+        id=write.id,
+        kind=write.kind,
+        name=write.name,
+        revision=old.revision + 1 if old else 1,
+        seq=seq,
+        schema=write.schema,
+        created_us=write.created_us,
+        updated_us=write.updated_us,
+        user=write.user,
+        deleted=write.verb == "delete",
+        body=write.body,
+        writer=writer,
+        foreign_seq=0 if not old else old.foreign_seq if old.writer == writer else old.seq,
     )
+    now_us = time.time_ns() // 1000
+    circumstances = (intent.at_us, now_us, intent.txn, intent.label, intent.origin, intent.n)
+    return Revision(row, write.verb, write.diff, *circumstances)
 
 
-def _translated(error: sqlite3.Error, path: Path | None) -> StoreError:
-    where, text = repr(str(path)), str(error)
-    if "not a database" in text:
-        return StoreError(f"{where} is not a database. Choose another path; the file was not touched.")
-    if "locked" in text or "busy" in text:
-        return StoreLockedError(f"{where} is locked by another program. Close it there, or try again.")
-    if "readonly" in text:
-        return ReadOnlyError(f"{where} may not be written. Open it with read_only=True, or make it writable.")
-    if "malformed" in text or "corrupt" in text:
-        return CorruptStoreError(f"{where} is damaged: {text}. Run: orchstate doctor")
-    return StoreWriteError(f"{where} could not be used: {text}.")
+def _rejection(error: Exception) -> Decision:
+    name = type(error).__name__
+    reason = str(error) if isinstance(error, StoreError) else f"It could not be applied: {name}: {error}"
+    return Decision("rejected", (), reason, name)

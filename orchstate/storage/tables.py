@@ -1,7 +1,11 @@
-"""Rows of the SQLite tables: written, read back, and verified whenever they are read."""
+"""Rows of the SQLite tables: written, read back, and verified whenever they are read.
+
+Every present row stands in the history too, so a damaged one is read from there.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,19 +17,28 @@ from orchstate.storage.engine import Revision, Row
 if TYPE_CHECKING:
     import sqlite3
 
+logger = logging.getLogger(__name__)
+
 Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
 
-_ROW: Final = (
-    "id, kind, name, revision, seq, schema, created_us, updated_us, user, deleted, body, writer, "
-    "foreign_seq, checksum"
+_FIELDS: Final = (
+    "id, kind, name, revision, seq, schema, created_us, updated_us, user, deleted, body, writer, foreign_seq"
 )
-_REV: Final = f"{_ROW}, verb, diff, at_us, txn, label, actor, notebook, cell, n"
+_CHANGE: Final = "verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n"
+_ROW_LENGTH: Final = len(_FIELDS.split(","))
 # Only constants of this module are put into SQL texts, values never are.
-_INSERT_DOC: Final = f"INSERT OR REPLACE INTO doc ({_ROW}, name_key) VALUES ({', '.join('?' * 15)})"  # noqa: S608
-_INSERT_REV: Final = f"INSERT INTO rev ({_REV}) VALUES ({', '.join('?' * 23)})"  # noqa: S608
-_DOC: Final = f"SELECT {_ROW} FROM doc WHERE"  # noqa: S608
-_PAST: Final = f"SELECT {_ROW} FROM rev WHERE"  # noqa: S608
-_HISTORY: Final = f"SELECT {_REV} FROM rev WHERE"  # noqa: S608
+_UPSERT: Final = ", ".join(
+    f"{name} = excluded.{name}" for name in f"{_FIELDS}, checksum, name_key".split(", ")
+)
+_INSERT_DOC: Final = (
+    f"INSERT INTO doc ({_FIELDS}, checksum, name_key) VALUES ({', '.join('?' * 15)}) "  # noqa: S608
+    f"ON CONFLICT (id) DO UPDATE SET {_UPSERT}"
+)
+_INSERT_REV: Final = f"INSERT INTO rev ({_FIELDS}, checksum, {_CHANGE}) VALUES ({', '.join('?' * 24)})"  # noqa: S608
+_DOC: Final = f"SELECT {_FIELDS}, checksum FROM doc"  # noqa: S608
+_REV: Final = f"SELECT {_FIELDS}, checksum, {_CHANGE} FROM rev"  # noqa: S608
+# No name begins with a NUL, so a freed one is in nobody's way.
+_FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
 
 class Live:
@@ -35,19 +48,60 @@ class Live:
         self._query = query
 
     def get(self, id: str) -> Row | None:
-        """Return the row of an id, also of a deleted document."""
-        return _first(self._query(f"{_DOC} id = ?", [id]))
+        """Return the row of an id, also of a deleted document.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is damaged, and so is its place in the history.
+        """
+        return self._first(self._query(f"{_DOC} WHERE id = ?", [id]))
 
     def find(self, kind: str, name: str) -> Row | None:
-        """Return the living document of a name."""
-        return _first(
-            self._query(f"{_DOC} kind = ? AND name_key = ? AND deleted = 0", [kind, name_key(name)])
-        )
+        """Return the living document of a name; raises as :meth:`get` does."""
+        sql = f"{_DOC} WHERE kind = ? AND name_key = ? AND deleted = 0"
+        return self._first(self._query(sql, [kind, name_key(name)]))
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
-        """Return all living documents, by creation."""
+        """Return all living documents, by creation; those damaged beyond help are left out and logged."""
         of_kind, values = ("AND kind = ?", [kind]) if kind else ("", [])
-        return map(_verified, self._query(f"{_DOC} deleted = 0 {of_kind} ORDER BY created_us, seq", values))
+        for found in self._query(f"{_DOC} WHERE deleted = 0 {of_kind} ORDER BY created_us, seq", values):
+            try:
+                row = self._first([found])
+            except CorruptStoreError as error:
+                logger.error("%s", error)
+                continue
+            if row is not None:
+                yield row
+
+    def _first(self, found: Sequence[tuple[Any, ...]]) -> Row | None:
+        if not found:
+            return None
+        row = _row(found[0])
+        return row if row.checksum() == found[0][_ROW_LENGTH] else self._from_history(row)
+
+    def _from_history(self, damaged: Row) -> Row:
+        sql = f"{_REV} WHERE id = ? ORDER BY seq DESC LIMIT 1"
+        for values in self._query(sql, [damaged.id]):
+            revision = _revision(values)
+            if _is_sound(revision, values):
+                logger.warning("%s is damaged and was read from the history.", _described(revision.row))
+                return revision.row
+        raise _damage(damaged)
+
+
+class Met(Live):
+    """The documents as an intent meets them: each is read once, since nobody else writes meanwhile."""
+
+    def __init__(self, query: Query) -> None:
+        super().__init__(query)
+        self._rows: dict[str, Row | None] = {}
+
+    def get(self, id: str) -> Row | None:
+        """Return the row of an id as it was at the first look."""
+        if id not in self._rows:
+            self._rows[id] = super().get(id)
+        return self._rows[id]
 
 
 class Past:
@@ -58,8 +112,20 @@ class Past:
         self._seq = seq
 
     def get(self, id: str) -> Row | None:
-        """Return the row of an id, also of a deleted document."""
-        return _first(self._query(f"{_PAST} id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", [id, self._seq]))
+        """Return the row of an id, also of a deleted document.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is damaged.
+        """
+        sql = f"{_REV} WHERE id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
+        for values in self._query(sql, [id, self._seq]):
+            revision = _revision(values)
+            if not _is_sound(revision, values):
+                raise _damage(revision.row)
+            return revision.row
+        return None
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the document that had the name then."""
@@ -67,29 +133,32 @@ class Past:
         return next((row for row in self.rows(kind) if name_key(row.name) == wanted), None)
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
-        """Return all documents that lived then, by creation."""
+        """Return all documents that lived then, by creation; damaged ones are left out and logged."""
         of_kind, values = ("AND kind = ?", [kind]) if kind else ("", [])
         latest = f"SELECT max(seq) FROM rev WHERE seq <= ? {of_kind} GROUP BY id"  # noqa: S608
-        sql = f"{_PAST} seq IN ({latest}) AND deleted = 0 ORDER BY created_us, seq"
-        return map(_verified, self._query(sql, [self._seq, *values]))
+        sql = f"{_REV} WHERE seq IN ({latest}) AND deleted = 0 ORDER BY created_us, seq"
+        return (revision.row for revision in _sound(self._query(sql, [self._seq, *values])))
 
 
 def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> list[Revision]:
-    """Return the revisions after `seq`, at most up to `until`, of one document or of all."""
+    """Return the revisions after `seq`, at most up to `until`, of one document or of all.
+
+    Damaged ones are left out and logged.
+    """
     conditions, values = ["seq > ?"], [seq]
     if until is not None:
         conditions.append("seq <= ?")
         values.append(until)
     of_id: list[Any] = [] if id is None else [id]
     conditions += ["id = ?"] * len(of_id)
-    found = query(f"{_HISTORY} {' AND '.join(conditions)} ORDER BY seq", [*values, *of_id])
-    return [_revision(row) for row in found]
+    found = query(f"{_REV} WHERE {' AND '.join(conditions)} ORDER BY seq", [*values, *of_id])
+    return list(_sound(found))
 
 
 def insert(connection: sqlite3.Connection, revision: Revision) -> None:
     """Write a revision to the history and make its row the present one."""
     row, origin = revision.row, revision.origin
-    stored = [
+    fields = [
         row.id,
         row.kind,
         row.name,
@@ -103,44 +172,71 @@ def insert(connection: sqlite3.Connection, revision: Revision) -> None:
         row.body,
         row.writer,
         row.foreign_seq,
-        row.checksum(),
     ]
-    circumstances = [revision.verb, revision.diff, revision.at_us, revision.txn, revision.label]
-    connection.execute(_INSERT_DOC, [*stored, name_key(row.name)])
-    connection.execute(
-        _INSERT_REV, [*stored, *circumstances, origin.actor, origin.notebook, origin.cell, revision.n]
-    )
-
-
-def damaged(query: Query, table: str) -> list[str]:
-    """Return a description of every row of ``doc`` or ``rev`` that its checksum does not fit."""
-    rows = query(f"SELECT {_ROW} FROM {table}", [])  # noqa: S608
-    return [
-        f"{row.kind} {row.name!r} ({row.id}), revision {row.revision},"
-        for row, checksum in ((_row(values), values[13]) for values in rows)
-        if row.checksum() != checksum
+    change = [
+        revision.verb,
+        revision.diff,
+        revision.at_us,
+        revision.committed_us,
+        revision.txn,
+        revision.label,
     ]
+    place = [origin.actor, origin.notebook, origin.cell, revision.n]
+    checksum = row.checksum()
+    connection.execute(_INSERT_DOC, [*fields, checksum, name_key(row.name)])
+    connection.execute(_INSERT_REV, [*fields, revision.checksum(checksum), *change, *place])
 
 
-def _first(found: Sequence[tuple[Any, ...]]) -> Row | None:
-    return _verified(found[0]) if found else None
+def free_name(connection: sqlite3.Connection, id: str) -> None:
+    """Let another document have the name of this one, which is about to be written anew."""
+    connection.execute(_FREE_NAME, [id])
+
+
+def damaged(query: Query) -> Iterator[str]:
+    """Yield one sentence per row whose checksum does not fit, and per gap in the history."""
+    for values in query(f"{_DOC}", []):
+        row = _row(values)
+        if row.checksum() != values[_ROW_LENGTH]:
+            yield f"The present row of {_described(row)} is damaged."
+    seqs = 0
+    for values in query(f"{_REV} ORDER BY seq", []):
+        revision = _revision(values)
+        seqs += 1
+        if not _is_sound(revision, values):
+            yield f"The history of {_described(revision.row)} is damaged at {revision.row.seq}."
+    ((last,),) = query("SELECT seq FROM clock", [])
+    if seqs != last:
+        yield f"The history has {seqs} revisions, and the clock says {last}."
+
+
+def _sound(found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
+    for values in found:
+        revision = _revision(values)
+        if _is_sound(revision, values):
+            yield revision
+        else:
+            logger.error("%s", _damage(revision.row))
 
 
 def _row(values: Sequence[Any]) -> Row:
-    return Row(*values[:13])
-
-
-def _verified(values: Sequence[Any]) -> Row:
-    row = _row(values)
-    if row.checksum() != values[13]:
-        raise CorruptStoreError(
-            f"The stored {row.kind} {row.name!r} ({row.id}) is damaged, so it is not used. "
-            "Run: orchstate doctor",
-            ids=[row.id],
-        )
-    return row
+    return Row(*values[:_ROW_LENGTH])
 
 
 def _revision(values: Sequence[Any]) -> Revision:
-    verb, diff, at_us, txn, label, actor, notebook, cell, n = values[14:]
-    return Revision(_verified(values), verb, diff, at_us, txn, label, Origin(actor, notebook, cell), n)
+    verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n = values[_ROW_LENGTH + 1 :]
+    origin = Origin(actor, notebook, cell)
+    return Revision(_row(values), verb, diff, at_us, committed_us, txn, label, origin, n)
+
+
+def _is_sound(revision: Revision, values: Sequence[Any]) -> bool:
+    return bool(revision.checksum() == values[_ROW_LENGTH])
+
+
+def _damage(row: Row) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{_described(row)} is damaged, so it is not used. Run: orchstate doctor", ids=[str(row.id)]
+    )
+
+
+def _described(row: Row) -> str:
+    return f"{row.kind} {row.name!r} ({row.id}), revision {row.revision}"

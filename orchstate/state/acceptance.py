@@ -1,0 +1,304 @@
+"""Acceptance: how validated steps are journalled, shown and sent on their way, alone or as a block.
+
+An edit goes this way: validated against what is seen now; appended to the outbox in one
+write; shown; observers told; and, in the writer's thread, committed by the engine. If any
+of the first two fails, nothing has happened. The lock is held for the few microseconds of
+the first three, never while observers run and never while the engine works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from orchstate.errors import DuplicateNameError, NotFoundError, ReadOnlyError, ValidationError
+from orchstate.models.intent import Intent
+from orchstate.models.names import name_key
+from orchstate.state import steps as edits
+from orchstate.state.decide import decider
+from orchstate.state.interrupts import uninterrupted
+from orchstate.state.present import Present
+from orchstate.state.receipt import Receipt
+from orchstate.state.transaction import Transaction
+from orchstate.state.undo import Undoable, UndoStack
+from orchstate.state.writer import Writer
+from orchstate.storage.engine import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from orchstate.errors import OrchstateError
+    from orchstate.models.document import Document
+    from orchstate.models.intent import Origin
+    from orchstate.state.kinds import Kinds
+    from orchstate.state.record import Record
+    from orchstate.state.steps import Step
+    from orchstate.storage.engine import Engine
+    from orchstate.storage.outbox import Journal
+
+
+class Acceptance(Present):
+    """The half of a state that accepts edits.
+
+    Parameters
+    ----------
+    engine
+        Where edits are committed.
+    journal
+        Where they are accepted; None for a state that is only read.
+    kinds
+        The kinds of documents.
+    record_class
+        Returns the record class of a document class.
+    origin
+        Returns who is editing, and where.
+    changed
+        Called in the owner's thread when status, pending count or error may have changed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal | None,
+        kinds: Kinds,
+        *,
+        record_class: Callable[[type[Document]], type[Record]],
+        origin: Callable[[], Origin],
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        writer = journal.writer if journal else ""
+        super().__init__(engine, writer, kinds, record_class=record_class, changed=changed)
+        self._journal = journal
+        self._origin = origin
+        self.n = 0
+        self._undo = UndoStack()
+        self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
+        self._writer.start()
+
+    def check_writable(self) -> None:
+        """Refuse edits to a closed, inherited or read-only state."""
+        self._check_usable()
+        if self._journal is None:
+            raise ReadOnlyError(
+                "This store is open for reading only. Open it without read_only=True to edit."
+            )
+
+    # -- transactions ---------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def transaction(self, label: str = "") -> Iterator[None]:
+        """Make the edits of the block all or nothing: one revision each, one undo step.
+
+        Inside the block its edits are seen; elsewhere nothing is, until the block ends.
+        An exception undoes everything that the block did; a nested block joins.
+        """
+        outer = self._transaction
+        if outer:
+            mark = outer.mark()
+            try:
+                yield
+            except BaseException:
+                outer.go_back(mark)
+                raise
+            return
+        self.check_writable()
+        transaction = Transaction(label, Receipt(self._writer.outcomes))
+        try:
+            try:
+                self._begin(transaction)
+                yield
+            finally:
+                self._end(transaction)
+            self._accept_all(transaction)
+        except BaseException as error:
+            if not transaction.receipt.n:
+                # Else it was accepted, and the interrupt came right after.
+                transaction.receipt.fail(error)
+            self._show_again(transaction)
+            raise
+        finally:
+            for callback in transaction.afterwards:
+                callback()
+
+    def afterwards(self, callback: Callable[[], object]) -> bool:
+        """Have something done when the running block has ended, well or not; False if none runs."""
+        transaction = self._transaction
+        if transaction:
+            transaction.afterwards.append(callback)
+        return transaction is not None
+
+    def _begin(self, transaction: Transaction) -> None:
+        self._open_transactions.add(transaction)
+        self.attention = True
+        self._transaction_here.set(transaction)
+
+    def _end(self, transaction: Transaction) -> None:
+        transaction.end()
+        self._transaction_here.set(None)
+        self._open_transactions.discard(transaction)
+
+    def _accept_all(self, transaction: Transaction) -> None:
+        with self._editing() as at_us:
+            steps = [self._renewed(step, at_us) for step in transaction.steps.values()]
+            left = [step for step in steps if step]
+            self._accept(left, at_us, transaction.label, transaction=transaction)
+
+    def _show_again(self, transaction: Transaction) -> None:
+        """Have records whose class a failed block changed show what is really there."""
+        for id in transaction.documents:
+            entry = self.view.known(id)
+            record = entry.record() if entry and entry.record else None
+            if entry and record is not None:
+                record.show(self.view.document(entry))
+
+    def _renewed(self, step: Step, at_us: int) -> Step | None:
+        """Return the step on top of what others changed while the block ran."""
+        now = self.seen(step.operation.id)
+        if now is step.before:
+            return step
+        if step.before is None:
+            # Made by somebody else as well: an upsert merges, and a name that is taken refuses.
+            if not step.operation.upsert:
+                self._check_unused(step.operation.kind, step.operation.name)
+            return step
+        if now is None:
+            if step.after is None:
+                return None
+            raise NotFoundError(f"{step.operation.name!r} was deleted by somebody else meanwhile.")
+        return edits.on_top_of(self.kinds[now.kind], step, now, at_us)
+
+    # -- accepting ------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _editing(self) -> Iterator[int]:
+        self.check_writable()
+        self.delivery.attach()
+        try:
+            with uninterrupted, self.lock:
+                if self._inbox and not self._transaction:
+                    self._absorb()
+                yield time.time_ns() // 1000
+        finally:
+            self._hand_out()
+
+    def _submit(self, steps: list[Step], at_us: int) -> Receipt:
+        transaction = self._transaction
+        if not transaction:
+            return self._accept(steps, at_us, "")
+        for step in steps:
+            transaction.add(step)
+        return transaction.receipt
+
+    def _accept(
+        self,
+        steps: list[Step],
+        at_us: int,
+        label: str,
+        *,
+        undoable: bool = True,
+        transaction: Transaction | None = None,
+    ) -> Receipt:
+        receipt = transaction.receipt if transaction else Receipt(self._writer.outcomes)
+        if not steps:
+            receipt.settle(Decision("committed"))
+            return receipt
+        self._check_names(steps)
+        intent = self._intent(steps, at_us, label)
+        self._append(intent)
+        # From here on the edit is accepted, and nothing below may fail.
+        self.n = receipt.n = intent.n
+        for entry in transaction.entries.values() if transaction else ():
+            self.view.adopt(entry)
+        for shift in self.view.accept(intent.n, at_us, intent.origin.actor, steps):
+            self._tell(shift)
+        if undoable:
+            self._undo.push(Undoable(self.n, label, tuple(steps)))
+        self._writer.submit(intent, receipt)
+        self.delivery.put(self._changed)
+        return receipt
+
+    def _intent(self, steps: Sequence[Step], at_us: int, label: str) -> Intent:
+        base = self.view.base
+        operations = tuple(step.operation.on(base(step.operation.id)) for step in steps)
+        n = self.n + 1
+        return Intent(n, f"{self.writer_id}-{n}", at_us, self._origin(), operations, label)
+
+    def _append(self, intent: Intent) -> None:
+        journal = self._journal
+        if journal is None:
+            raise ReadOnlyError("This store is open for reading only.")
+        try:
+            payload = intent.encode()
+        except ValueError as error:
+            raise ValidationError(f"The edit holds something that cannot be stored: {error}.") from error
+        if journal.is_large and self._writer.settled == self.n:
+            # Everything in it has an outcome.
+            journal.reset()
+        journal.append(payload)
+
+    def _is_stored(self, id: str) -> bool:
+        transaction = self._transaction
+        entry = self.view.get(id)
+        return bool(entry and entry.exists) or bool(transaction and id in transaction.steps)
+
+    def _is_free(self, kind: str, name: str, ids: set[str]) -> bool:
+        """Whether no document has a name, apart from those of some ids."""
+        found = self.view.find(kind, name)
+        return found is None or found.id in ids
+
+    def _check_names(self, steps: Sequence[Step]) -> None:
+        """Refuse a new name that another document has once all of the steps are done."""
+        after = {step.operation.id: step.after for step in steps}
+        renamed = [step.after for step in steps if step.after and _has_new_name(step)]
+        for document in renamed:
+            kind, name = document.kind, document.name
+            others = [other for id, other in after.items() if other and id != document.id]
+            is_taken = any(other.kind == kind and name_key(other.name) == name_key(name) for other in others)
+            if is_taken or not self._is_free(kind, name, {*after}):
+                raise _name_is_taken(kind, name)
+
+    def _check_unused(self, kind: str, name: str) -> None:
+        if self._find(kind, name):
+            raise _name_is_taken(kind, name)
+
+    def _new_id(self, kind: str, name: str) -> str:
+        space = uuid.UUID(self.engine.store_id)
+        count = 0
+        while True:
+            id = str(uuid.uuid5(space, f"{kind}:{name_key(name)}:{count}"))
+            if self.view.get(id) is None and self.seen(id) is None:
+                return id
+            count += 1
+
+    def _absorb(self) -> None:
+        super()._absorb()
+        if self._writer.is_held_back:
+            self._writer.resume()
+
+    def _refused(self, n: int, error: OrchstateError) -> None:
+        super()._refused(n, error)
+        self._undo.drop(n)
+
+    # -- forks ----------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """Refuse everything in the child."""
+        super().after_fork_in_child()
+        self._writer.outcomes.abandon()
+        if self._journal:
+            self._journal.abandon()
+
+
+def _has_new_name(step: Step) -> bool:
+    if step.after is None:
+        return False
+    return step.before is None or name_key(step.before.name) != name_key(step.after.name)
+
+
+def _name_is_taken(kind: str, name: str) -> DuplicateNameError:
+    return DuplicateNameError(
+        f"There is a {kind} {name!r} already (names are compared in any case). "
+        f"Choose another name, or use upsert() to change the existing one."
+    )

@@ -1,0 +1,61 @@
+"""Ctrl-C and the stop button: they come after an edit or before it, never into the middle.
+
+An edit that was written and not yet counted would be taken for another one later. So for
+the microseconds from its validation to its place in the queue the signal is remembered,
+and what it would have done is done then.
+"""
+
+from __future__ import annotations
+
+# The public functions convert to enums and back, which takes longer than everything else here.
+from _signal import getsignal, signal  # type: ignore[import-not-found]
+from signal import SIGINT
+from threading import get_ident, main_thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Uninterrupted:
+    """A block that the interrupt signal does not break into.
+
+    It concerns the main thread alone, where Python runs the handlers of signals; elsewhere
+    it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._usual: Callable[..., Any] | None = None
+        self._remembered: tuple[Any, ...] | None = None
+
+    def __enter__(self) -> None:
+        if get_ident() != main_thread().ident:
+            return
+        if not self._depth:
+            usual = getsignal(SIGINT)
+            # What is not Python's ends the process, and the outbox is made for that.
+            if callable(usual):
+                self._remembered = None
+                signal(SIGINT, self._remember)
+                self._usual = usual
+        self._depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        if get_ident() != main_thread().ident:
+            return
+        self._depth -= 1
+        usual = self._usual
+        if self._depth or usual is None:
+            return
+        self._usual = None
+        signal(SIGINT, usual)
+        remembered, self._remembered = self._remembered, None
+        if remembered:
+            usual(*remembered)
+
+    def _remember(self, *arguments: Any) -> None:
+        self._remembered = arguments
+
+
+uninterrupted = Uninterrupted()

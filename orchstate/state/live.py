@@ -1,0 +1,121 @@
+"""What is live: traits that are the store's, and observers that cannot stop each other."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from traitlets import All, Bunch, HasTraits
+from traitlets.traitlets import BaseDescriptor, EventHandler
+
+from orchstate.errors import UnknownFieldError
+from orchstate.state.traits import FieldTrait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from orchstate.state.events import Cause
+    from orchstate.state.receipt import Receipt
+    from orchstate.state.state import State
+
+logger = logging.getLogger(__name__)
+
+_ASSIGNABLE = (BaseDescriptor, property)
+
+
+class Live(HasTraits):
+    """What a record and its sections have in common: traits that are the store's."""
+
+    _state: State
+
+    def setup_instance(*args: Any, **kwargs: Any) -> None:
+        """Prepare without building default values, which a view has no use for."""
+        self = args[0]
+        self._trait_values = {}
+        self._trait_notifiers = {}
+        self._trait_validators = {}
+        self._cross_validation_lock = False
+        for init in type(self)._instance_inits:
+            init(self)
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for a misspelt name, and for a field that only the running transaction, or only those
+        # outside of it, have: its class is that of one of them.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        computed = getattr(type(self), name, None)
+        if computed is not None and not isinstance(computed, FieldTrait):
+            # It raised an AttributeError of its own; once more, so that this is the one to be seen.
+            return computed.__get__(self, type(self))
+        return self._read(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] != "_" and not isinstance(getattr(type(self), name, None), _ASSIGNABLE):
+            raise UnknownFieldError(no_field(self, name))
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} is a live view of a store and cannot be copied. Use to_dict().")
+
+    @contextlib.contextmanager
+    def hold_trait_notifications(self) -> Iterator[None]:
+        """Make the assignments of the block one transaction: all of them, or none."""
+        with self._state.transaction():
+            yield
+
+    def _assign(self, changes: Mapping[str, Any]) -> Receipt:
+        raise NotImplementedError
+
+    def _catch_up(self) -> None:
+        raise NotImplementedError
+
+    def _read(self, name: str) -> Any:
+        raise NotImplementedError
+
+    @property
+    def _is_observed(self) -> bool:
+        return any(kind for kinds in self._trait_notifiers.values() for kind in kinds.values())
+
+    def _check_observable(self, names: Any) -> None:
+        """Refuse to observe a field that is not there, which would never be told."""
+        wanted = [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else []
+        for name in wanted:
+            if name is not All and not self._is_observable(name):
+                raise UnknownFieldError(no_field(self, name))
+
+    def _is_observable(self, name: str) -> bool:
+        return isinstance(getattr(type(self), name, None), BaseDescriptor)
+
+
+def notify(owner: HasTraits, name: str, old: Any, new: Any, cause: Cause) -> None:
+    """Tell those who observe a trait; one that raises is logged and does not stop the others."""
+    notifiers = owner._trait_notifiers
+    if name not in notifiers and All not in notifiers:
+        return
+    change = Bunch(name=name, old=old, new=new, owner=owner, type="change", cause=cause)
+    found: list[Any] = []
+    for key in (name, All):
+        for kind in ("change", All):
+            found += notifiers.get(key, {}).get(kind, ())
+    for callback in found:
+        try:
+            if isinstance(callback, EventHandler) and callback.name is not None:
+                getattr(owner, callback.name)(change)
+            else:
+                callback(change)
+        except Exception:
+            logger.exception("An observer of %s.%s raised; the others go on", type(owner).__name__, name)
+
+
+def no_field(live: HasTraits, name: str) -> str:
+    """Return the message for a field that is not there, with the closest names."""
+    known = list(type(live)._traits)
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = (
+        f"Did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"There are: {', '.join(sorted(known))}."
+    )
+    return f"{type(live).__name__} has no field {name!r}. {hint}"

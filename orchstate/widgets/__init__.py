@@ -1,0 +1,1 @@
+"""Views made of ipywidgets: forms and lists that show what the store holds, and hold nothing themselves."""

@@ -1,0 +1,170 @@
+"""The one place where controls and records meet.
+
+What a person enters goes to the store, and what the store says is shown; nothing here holds
+a value. A change from anywhere, a cell, an undo, another notebook, is shown at once and not
+sent back. What a person enters and the store refuses stays in the control, to be mended,
+until the field changes in the store.
+
+Records outlive views, so they know them weakly: a view that is gone, or was closed, is
+not called again and leaves no observer behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from orchstate.errors import OrchstateError, ValidationError
+from orchstate.origin import cell, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchstate.state.record import Record
+    from orchstate.widgets.fields import Control, Field
+
+
+def follow(observed: Any, listener: Callable[[Any], object], names: Any = None) -> Callable[[], None]:
+    """Have a method called with every change of a record or store; returns the way to end it.
+
+    Parameters
+    ----------
+    observed
+        A record, or anything else with ``observe`` and ``unobserve``.
+    listener
+        A method of the view; the view is not kept alive by it.
+    names
+        Traits to follow, None for all of them.
+    """
+    arguments = () if names is None else (names,)
+    weak = _Weak(listener)
+    observed.observe(weak, *arguments)
+    weak.end = partial(_unobserve, observed, weak, *arguments)
+    return weak.end
+
+
+def follow_events(store: Any, listener: Callable[[Any], object]) -> Callable[[], None]:
+    """Have a method called with every committed event of a store, as :func:`follow` does with changes."""
+    weak = _Weak(listener)
+    weak.end = store.subscribe(weak)
+    return weak.end
+
+
+class _Weak:
+    """Calls a method as long as its object is there."""
+
+    def __init__(self, method: Callable[[Any], object]) -> None:
+        self._method = weakref.WeakMethod(method)
+        self.end: Callable[[], None] = lambda: None
+
+    def __call__(self, news: Any) -> None:
+        method = self._method()
+        if method is None:
+            self.end()
+        else:
+            method(news)
+
+
+def _unobserve(observed: Any, handler: Any, *names: Any) -> None:
+    # Ended before, or by unobserve_all().
+    with contextlib.suppress(ValueError):
+        observed.unobserve(handler, *names)
+
+
+def form_place() -> str:
+    """Return where edits come from that are made in a form of the running cell, such as ``"[3] form"``."""
+    return f"{cell()} form".strip()
+
+
+class Binding:
+    """Keeps one control and one field of a record the same.
+
+    Parameters
+    ----------
+    record
+        Whose field it is.
+    field
+        Which field.
+    control
+        What a person sees of it.
+    origin
+        Where the history says that edits come from.
+    judged
+        Called when an entry was taken or refused.
+    present
+        Returns the value to show, None for the one that is stored.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        field: Field,
+        control: Control,
+        origin: str,
+        judged: Callable[[], object],
+        present: Callable[[], Any] | None = None,
+    ) -> None:
+        self.refusal = ""
+        self._record = record
+        self._field = field
+        self._control = control
+        self._origin = origin
+        self._judged = judged
+        self._present = present or (lambda: record[field.path])
+        control.listen(self._take)
+        self.update()
+
+    @property
+    def value(self) -> Any:
+        """The value that the store has now."""
+        return self._present()
+
+    def update(self) -> None:
+        """Show what the store has now, and forget an entry that it refused."""
+        self.refusal = ""
+        self._control.show(self.value)
+
+    def unset(self) -> None:
+        """Have the field not set, as far as the store allows it."""
+        self._enter({} if self._field.type == "map" else None)
+
+    def _take(self) -> None:
+        try:
+            value = self._control.read()
+        except ValidationError as error:
+            self._refuse(error)
+            return
+        self._enter(value)
+
+    def _enter(self, value: Any) -> None:
+        try:
+            with place(self._origin):
+                self._record.update(**{self._field.path: value})
+        except OrchstateError as error:
+            self._refuse(error)
+        else:
+            # The store may have put it in another way, such as 0.50 as 0.5.
+            self.update()
+            self._judged()
+
+    def _refuse(self, error: OrchstateError) -> None:
+        self.refusal = reason(error, self._field.path)
+        self._judged()
+
+
+def reason(error: OrchstateError, path: str) -> str:
+    """Return why an entry was refused, for the place beside its field: the rule, without the field's name.
+
+    Examples
+    --------
+    >>> from orchstate.errors import Issue
+    >>> reason(ValidationError.of([Issue("top_p", "error", "2 is too large.")], subject="gpt"), "top_p")
+    '2 is too large.'
+    """
+    issues = error.issues if isinstance(error, ValidationError) else ()
+    own = [
+        issue.message for issue in issues if issue.field in ("", path) or issue.field.startswith(f"{path}.")
+    ]
+    return " ".join(own) or str(error)

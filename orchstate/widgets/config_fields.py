@@ -1,0 +1,159 @@
+"""The fields of a config, as its provider defines them: what is needed first, the rest folded away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipywidgets import VBox
+
+from orchstate.display import html_note
+from orchstate.models.config import ConfigDocument
+from orchstate.providers.documents import is_set
+from orchstate.providers.readiness import auth_mode
+from orchstate.widgets.badge import try_definition
+from orchstate.widgets.fields import Field, ModelControl
+from orchstate.widgets.fold import Fold
+from orchstate.widgets.rows import FieldRow
+from orchstate.widgets.secret_row import SecretRow
+from orchstate.widgets.style import make, show, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from orchstate.config import Config
+    from orchstate.errors import Issue
+    from orchstate.providers.definition import AuthMode, FieldSpec, ProviderDefinition
+
+
+class ConfigFields:
+    """The rows of all fields of one provider.
+
+    Parameters
+    ----------
+    config
+        Whose fields they are.
+    origin
+        Where the history says that edits come from.
+
+    Attributes
+    ----------
+    rows
+        One row per field, by path; the folded ones are there when they were first unfolded.
+    fold
+        The part that is folded away, None when there is nothing to fold.
+    box
+        The widget.
+    """
+
+    def __init__(self, config: Config, origin: str) -> None:
+        self._config = config
+        self._origin = origin
+        self.rows: dict[str, FieldRow | SecretRow] = {}
+        self.fold: Fold | None = None
+        self._ways: list[str] = []
+        self._folded: dict[str, FieldSpec] = {}
+        self._is_disabled = False
+        self._definition = try_definition(config)
+        children = self._build(self._definition) if self._definition else [_unknown(config)]
+        self.box = make(VBox, "orch-fields", children=children)
+        self._show_mode()
+        self._count_folded()
+
+    def update(self, path: str) -> None:
+        """Show what the store has now for one field."""
+        if path in self.rows:
+            self.rows[path].update()
+        if path == "auth" or path in self._ways:
+            self._show_mode()
+        if path in self._folded:
+            self._count_folded()
+
+    def judge(self, issues: Sequence[Issue]) -> None:
+        """Show what is wrong with the present values, or missing."""
+        for path, row in self.rows.items():
+            row.judge([issue for issue in issues if issue.field.partition(".")[0] == path])
+
+    def suggest(self, models: Iterable[str]) -> None:
+        """Offer these models, which the provider has listed."""
+        for row in self.rows.values():
+            if isinstance(row, FieldRow) and isinstance(row.control, ModelControl):
+                row.control.suggest(models)
+
+    def disable(self) -> None:
+        """Let everything be looked at only."""
+        self._is_disabled = True
+        for row in self.rows.values():
+            row.disable()
+
+    # -- building -----------------------------------------------------------------------
+
+    def _build(self, definition: ProviderDefinition) -> list[Any]:
+        self._ways = list(dict.fromkeys(name for mode in definition.auth for name in mode.fields))
+        first = [spec for spec in map(definition.field, self._ways) if spec]
+        rest = [spec for spec in definition.fields if spec.name not in self._ways]
+        plain = [spec for spec in rest if not spec.advanced]
+        self._folded = {spec.name: spec for spec in rest if spec.advanced}
+        children = [self._auth_row(definition)] if len(definition.auth) > 1 else []
+        children += [self._row(definition, spec) for spec in (*first, *plain)]
+        if self._folded:
+            self.fold = Fold("Advanced", lambda: self._build_folded(definition))
+            children.append(self.fold.box)
+        return children
+
+    def _build_folded(self, definition: ProviderDefinition) -> list[Any]:
+        children = [self._row(definition, spec) for spec in self._folded.values()]
+        self.judge(self._config.validation.issues)
+        if self._is_disabled:
+            self.disable()
+        return children
+
+    def _row(self, definition: ProviderDefinition, spec: FieldSpec) -> Any:
+        row: FieldRow | SecretRow
+        if spec.type == "secret":
+            row = SecretRow(self._config, spec, self._origin)
+        else:
+            default = definition.base_url if spec.name == "base_url" else None
+            models = definition.models.ids if definition.models else ()
+            row = FieldRow(self._config, Field.of(spec, suggestions=models, default=default), self._origin)
+        self.rows[spec.name] = row
+        return row.box
+
+    def _auth_row(self, definition: ProviderDefinition) -> Any:
+        ways = tuple((mode.label, mode.id) for mode in definition.auth)
+        field = Field("auth", "choice", "Sign in with", choices=ways, optional=False)
+        row = FieldRow(self._config, field, self._origin, present=lambda: self._mode(definition).id)
+        self.rows["auth"] = row
+        return row.box
+
+    # -- ways to authenticate -----------------------------------------------------------
+
+    def _mode(self, definition: ProviderDefinition) -> AuthMode:
+        document = self._config.document()
+        mode = auth_mode(definition, document) if isinstance(document, ConfigDocument) else None
+        return mode or definition.auth[0]
+
+    def _show_mode(self) -> None:
+        """Show the fields of the chosen way to authenticate, and hide those of the others."""
+        if self._definition is None or not self._definition.auth:
+            return
+        mode = self._mode(self._definition)
+        for name in self._ways:
+            show(self.rows[name].box, name in mode.fields)
+        if "auth" in self.rows:
+            self.rows["auth"].update()
+
+    def _count_folded(self) -> None:
+        if self.fold:
+            count = sum(is_set(self._config[path]) for path in self._folded)
+            self.fold.rename(f"Advanced ({count} set)" if count else "Advanced")
+
+
+def _unknown(config: Config) -> Any:
+    return text(
+        html_note(
+            f"The provider {config.provider!r} is not defined on this machine. All values are kept. "
+            "Choose another one above, or add its definition.",
+            "warning",
+        ),
+        "orch-note",
+    )

@@ -1,0 +1,249 @@
+"""The form of one config: every field live in both directions, and what can be done with the config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipywidgets import Box, Button, VBox
+
+from orchstate.config import Configs
+from orchstate.display import Table, html_heading, html_links, text_page
+from orchstate.errors import OrchstateError
+from orchstate.models.document import leaves
+from orchstate.origin import place
+from orchstate.providers.documents import is_set
+from orchstate.widgets.badge import badge, try_definition
+from orchstate.widgets.binding import follow, form_place
+from orchstate.widgets.check_panel import CheckPanel
+from orchstate.widgets.config_fields import ConfigFields
+from orchstate.widgets.confirm import Confirm
+from orchstate.widgets.fields import Field
+from orchstate.widgets.rows import FieldRow
+from orchstate.widgets.status_line import StatusLine
+from orchstate.widgets.style import make, show, text
+from orchstate.widgets.view import View, close
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchstate.config import Config
+    from orchstate.models.validation import Validation
+    from orchstate.providers.definition import FieldSpec
+    from orchstate.state.receipt import Receipt
+    from orchstate.state.undo import Undone
+    from orchstate.widgets.secret_row import SecretRow
+
+
+class ConfigForm(View):
+    """The form of a config: what is typed is saved, what changes anywhere is shown.
+
+    Made by ``config.form()``. There is no button to save: the status line says what is
+    saved. The form holds no value, so any number of forms of one config show the same.
+
+    Parameters
+    ----------
+    config
+        What to edit.
+    created
+        Called with the new config when a person has duplicated this one.
+
+    Examples
+    --------
+    >>> from orchstate.testing import memory_store
+    >>> with memory_store() as store:
+    ...     form = store.configs.create("openai", name="gpt", model="gpt-5.4-mini").form()
+    ...     form
+    <ConfigForm gpt: openai, gpt-5.4-mini>
+    >>> form.close()
+    """
+
+    def __init__(self, config: Config, *, created: Callable[[Config], object] = lambda config: None) -> None:
+        self.config = config
+        self._state = config._state
+        self._created = created
+        self._origin = form_place()
+        super().__init__("orch-form")
+        self._make_parts()
+        self._fields = ConfigFields(config, self._origin)
+        self._content.children = (self._fields.box,)
+        self._is_there = True
+        self._deletion: Receipt | None = None
+        self._lay_out()
+        self._judge(config.validation)
+        self.close_with(follow(config, self._follow))
+
+    @property
+    def rows(self) -> dict[str, FieldRow | SecretRow]:
+        """The rows of all fields, by path."""
+        return {"provider": self._provider, "name": self._name, **self._fields.rows}
+
+    # -- following ----------------------------------------------------------------------
+
+    def _follow(self, change: Any) -> None:
+        """Show one change of the record, wherever it comes from."""
+        if self._exists != self._is_there:
+            self._build()
+        elif change.name in leaves(self.config.document_class):
+            self._follow_field(change)
+        elif change.name == "validation":
+            self._judge(change.new)
+        else:
+            self.status.update()
+
+    @property
+    def _exists(self) -> bool:
+        return self._state.seen(self.config.id) is not None
+
+    def _follow_field(self, change: Any) -> None:
+        if change.cause == "rollback":
+            self.status.take_back(change.name, change.old)
+        self.status.forget()
+        self.check.outdate()
+        if change.name == "provider":
+            self._build()
+        elif change.name == "name":
+            self._name.update()
+            self._judge(self.config.validation)
+        else:
+            self._fields.update(change.name)
+
+    def _build(self) -> None:
+        """Show the fields anew: there are others, or the config has gone, or come back."""
+        self._is_there = self._exists
+        show(self._body, self._is_there)
+        show(self._actions, self._is_there)
+        self.status.say(str(self._deletion.error or "") if self._deletion else "")
+        if self._is_there:
+            old, self._fields = self._fields, ConfigFields(self.config, self._origin)
+            self._content.children = (self._fields.box,)
+            close(old.box)
+            self._provider.update()
+            self._name.update()
+            self._judge(self.config.validation)
+
+    def _judge(self, validation: Validation) -> None:
+        """Show what is wrong with the values, or missing."""
+        self._fields.judge(validation.issues)
+        self._heading.value = html_heading(self.config.name, *badge(self.config))
+        self._links.value = html_links(_links(self.config))
+
+    # -- what a person does -------------------------------------------------------------
+
+    def _duplicate(self) -> None:
+        try:
+            with place(self._origin):
+                copy = Configs(self._state, "config").duplicate(self.config)
+        except OrchstateError as error:
+            self.status.say(str(error))
+            return
+        self.status.say(f"Created {copy.name!r}, without the key.")
+        self._created(copy)
+
+    def _delete(self) -> None:
+        try:
+            with place(self._origin):
+                self._deletion = self.config.delete()
+        except OrchstateError as error:
+            self.status.say(str(error))
+
+    def _go(self, step: Callable[[], Undone], verb: str) -> None:
+        try:
+            with place(self._origin):
+                undone = step()
+        except OrchstateError as error:
+            self.status.say(str(error))
+            return
+        if self._exists != self._is_there:
+            self._build()
+        self.status.say(_told(undone, verb))
+
+    # -- widgets ------------------------------------------------------------------------
+
+    def _make_parts(self) -> None:
+        self._heading = text("", "orch-title")
+        self._links = text("", "orch-links")
+        self._provider = FieldRow(self.config, _provider_field(self.config), self._origin)
+        self._name = FieldRow(self.config, _NAME, self._origin)
+        self._content = make(VBox, "orch-fields")
+        self.check = CheckPanel(self.config, lambda models: self._fields.suggest(models))
+        self.status = StatusLine(self.config, self._origin)
+        self.duplicate = make(Button, description="Duplicate")
+        self.delete = Confirm("Delete", self._delete)
+        self.delete.question = "Delete it? Its history stays, its saved key goes."
+        self.undo = make(Button, description="Undo", tooltip="Take back the last step of this notebook")
+        self.redo = make(Button, description="Redo", tooltip="Do again what was undone last")
+        self.duplicate.on_click(lambda _: self._duplicate())
+        self.undo.on_click(lambda _: self._go(self._state.undo, "Undone"))
+        self.redo.on_click(lambda _: self._go(self._state.redo, "Done again"))
+
+    def _lay_out(self) -> None:
+        self._body = make(
+            VBox,
+            "orch-fields",
+            children=(self._heading, self._provider.box, self._links, self._name.box, self._content),
+        )
+        self._actions = make(Box, "orch-buttons", children=(self.check.box, self.duplicate, self.delete.box))
+        steps = make(Box, "orch-buttons", children=(self.undo, self.redo))
+        bar = make(Box, "orch-bar", children=(self._actions, steps))
+        self.fill(self._body, self.check.result, bar, self.status.box)
+        if not _is_writable(self._state):
+            self._disable()
+
+    def _disable(self) -> None:
+        for row in (self._provider, self._name):
+            row.disable()
+        self._fields.disable()
+        for button in (self.duplicate, self.delete.ask, self.undo, self.redo):
+            button.disabled = True
+
+    # -- as text ------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """Return the values that are set and the status as text, for where there is no front end."""
+        definition = try_definition(self.config)
+        specs = definition.fields if definition else ()
+        set_ones = [spec for spec in specs if is_set(self.config[spec.name])]
+        rows = [(spec.label, _shown(self.config, spec)) for spec in set_ones]
+        return text_page(repr(self), [Table(("field", "value"), rows)], [badge(self.config)[0]])
+
+    def __repr__(self) -> str:
+        return f"<ConfigForm{repr(self.config).removeprefix('<Config')}"
+
+
+_NAME = Field("name", "text", "Name", optional=False, help="What cells call it by; unique in this store.")
+
+
+def _provider_field(config: Config) -> Field:
+    choices = tuple((definition.label, definition.id) for definition in config._services.registry)
+    return Field("provider", "choice", "Provider", choices=choices, optional=False)
+
+
+def _links(config: Config) -> list[tuple[str, str | None]]:
+    definition = try_definition(config)
+    if definition is None:
+        return []
+    links = definition.links
+    pages = [("Website", links.website), ("Get a key", links.keys), ("Documentation", links.docs)]
+    return [*pages, ("Models", links.models)]
+
+
+def _is_writable(state: Any) -> bool:
+    try:
+        state.check_writable()
+    except OrchstateError:
+        return False
+    return True
+
+
+def _shown(config: Config, spec: FieldSpec) -> str:
+    value = config[spec.name]
+    return config._services.secrets.describe(value) if spec.type == "secret" else str(value)
+
+
+def _told(undone: Undone, verb: str) -> str:
+    if not undone.changed and not undone.skipped:
+        return f"Nothing to {'undo' if verb == 'Undone' else 'do again'}."
+    done = ", ".join(f"{path} of {name}" if path else name for name, path in undone.changed)
+    left = ", ".join(f"{path} of {name}" if path else name for name, path in undone.skipped)
+    sentences = [f"{verb}: {done}." if done else "", f"Left alone: {left}." if left else ""]
+    return " ".join(filter(None, sentences))

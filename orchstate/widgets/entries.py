@@ -1,0 +1,50 @@
+"""What people write, as values; what makes no sense as one is left to the store to refuse."""
+
+from __future__ import annotations
+
+import contextlib
+
+from orchstate.errors import Issue, ValidationError
+
+
+def map_in(text: str, path: str) -> dict[str, str]:
+    r"""Return what the lines of a text say.
+
+    Examples
+    --------
+    >>> map_in("X-Title: notes\n\nX-Tag: a:b", "headers")
+    {'X-Title': 'notes', 'X-Tag': 'a:b'}
+    """
+    found: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        name, colon, value = line.partition(":")
+        if not colon:
+            problem = f"{line.strip()!r} has no colon. Write one 'Name: value' in each line."
+        elif name.strip() in found:
+            problem = f"{name.strip()!r} is there twice. Keep one of the two."
+        else:
+            found[name.strip()] = value.strip()
+            continue
+        raise ValidationError.of([Issue(path, "error", problem)])
+    return found
+
+
+def number_in(text: str, *, is_whole: bool) -> int | float | str | None:
+    """Return the number that a text says, None for an empty one, or the text if it says none.
+
+    Examples
+    --------
+    >>> number_in("0.5", is_whole=False), number_in("1e3", is_whole=True), number_in(" ", is_whole=True)
+    (0.5, 1000, None)
+    >>> number_in("2.5", is_whole=True), number_in("many", is_whole=True)
+    (2.5, 'many')
+    """
+    text = text.strip()
+    if not text:
+        return None
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            number: int | float = kind(text)
+            is_round = isinstance(number, float) and is_whole and number.is_integer()
+            return int(number) if is_round else number
+    return text

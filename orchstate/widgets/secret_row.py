@@ -1,0 +1,288 @@
+"""The row of a secret field: a key goes in, and is never shown again.
+
+What is typed goes to where this machine keeps keys, beside the notebook, since that may
+take a moment. Where it turns out that keys go to a vault that is locked, the key waits in
+memory until its passphrase has been typed, or the person thinks better of it.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import HTML, Box, Button
+
+from orchstate.display import html_note
+from orchstate.errors import OrchstateError
+from orchstate.models.secret import env
+from orchstate.origin import place
+from orchstate.secrets.value import clean_secret
+from orchstate.widgets.background import Task
+from orchstate.widgets.confirm import Confirm
+from orchstate.widgets.key_entry import KeyEntry
+from orchstate.widgets.style import is_shown, make, mark, show, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import SecretStr
+
+    from orchstate.config import Config
+    from orchstate.errors import Issue
+    from orchstate.models.secret import SecretRef
+    from orchstate.providers.definition import FieldSpec
+
+# Unlocking the vault in one row unlocks it for all.
+_rows: Final[weakref.WeakSet[SecretRow]] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a key or a passphrase."""
+
+    problem: str = ""
+    warning: str = ""
+    waiting: SecretStr | None = None
+
+
+class SecretRow:
+    """The row of a secret field.
+
+    Parameters
+    ----------
+    config
+        Whose field it is.
+    spec
+        Which field.
+    origin
+        Where the history says that edits come from.
+
+    Attributes
+    ----------
+    box
+        The widget.
+    entry, save, cancel
+        Where the key is typed.
+    replace, remove
+        What can be done with a key that is set.
+    passphrase, unlock
+        Where a locked vault is opened.
+    offers
+        One button for each usual environment variable that is set.
+    """
+
+    def __init__(self, config: Config, spec: FieldSpec, origin: str) -> None:
+        self._config = config
+        self._spec = spec
+        self._origin = origin
+        self._secrets = config._services.secrets
+        self._seen = self._ref
+        self._outcome = _Outcome()
+        self._busy = ""
+        self._replacing = False
+        self._issues: tuple[Issue, ...] = ()
+        self._make_widgets()
+        self._connect()
+        _rows.add(self)
+        self.update()
+
+    def update(self) -> None:
+        """Show what the store has now."""
+        if self._ref != self._seen and not self._busy:
+            # It was changed elsewhere, and what was said of the old one is over.
+            self._seen, self._outcome, self._replacing = self._ref, _Outcome(), False
+        is_set, is_locked = self._ref.is_set, self._is_locked
+        is_open = not is_locked and not self._busy and (self._replacing or not is_set)
+        for widget in (self.entry, self.save):
+            show(widget, is_open)
+        show(self._state, not is_open)
+        for widget in (self.replace, self.remove.box):
+            show(widget, is_set and not self._busy and not is_open)
+        for widget in (self.passphrase, self.unlock):
+            show(widget, is_locked and not self._busy)
+        show(self.cancel, not self._busy and (self._replacing or self._outcome.waiting is not None))
+        show(self.offers, is_open)
+        if is_open:
+            self._offer()
+        self._state.value = html_note(self._description(), "ok" if is_set else "hint")
+        self.remove.question = f"Remove the {self._spec.label}? It cannot be brought back."
+        self._explain()
+
+    def judge(self, issues: Iterable[Issue]) -> None:
+        """Show what is wrong with the reference."""
+        self._issues = tuple(issues)
+        self._explain()
+
+    def disable(self) -> None:
+        """Let it be looked at only."""
+        for widget in (self.entry, self.save, self.replace, self.remove.ask):
+            widget.disabled = True
+
+    # -- what a person does -------------------------------------------------------------
+
+    def _typed(self, key: SecretStr) -> None:
+        self._begin("Saving…", partial(self._save, key))
+
+    def _save(self, key: SecretStr) -> _Outcome:
+        try:
+            value, warning = clean_secret(key.get_secret_value())
+            # The place for keys is looked for at its first use, and may be a vault.
+            _ = self._secrets.backend
+            if self._secrets.needs_unlock:
+                return _Outcome(waiting=key)
+            with place(self._origin):
+                self._config.set_secret(self._spec.name, value)
+            return _Outcome(warning=" ".join(filter(None, (warning, self._spec.doubt(value)))))
+        except OrchstateError as error:
+            return _Outcome(problem=str(error))
+
+    def _typed_passphrase(self, passphrase: SecretStr) -> None:
+        self._begin("Unlocking…", partial(self._unlock, passphrase, self._outcome.waiting))
+
+    def _unlock(self, passphrase: SecretStr, waiting: SecretStr | None) -> _Outcome:
+        try:
+            self._secrets.unlock(passphrase.get_secret_value())
+        except OrchstateError as error:
+            return _Outcome(problem=str(error), waiting=waiting)
+        return self._save(waiting) if waiting else _Outcome()
+
+    def _begin(self, what: str, work: Any) -> None:
+        self._busy = what
+        self.update()
+        Task(work, self._end).start()
+
+    def _end(self, outcome: _Outcome | None) -> None:
+        if self.box.comm is None:
+            return
+        self._busy, self._seen = "", self._ref
+        self._outcome = outcome or _Outcome(problem="It was not saved. Try again; the log may say why.")
+        if not self._outcome.problem:
+            self._replacing = False
+        for row in list(_rows):
+            if row._secrets is self._secrets and row.box.comm is not None:
+                row.update()
+
+    def _start_over(self, *, replacing: bool) -> None:
+        self._replacing = replacing
+        self._outcome = _Outcome()
+        self.update()
+        (self.replace if self._ref.is_set and not replacing else self.entry).focus()
+
+    def _pressed(self, entry: Any, wanted: str) -> None:
+        # Pressing the button has left the entry, which hands over what was typed: if it waits, nothing was.
+        if is_shown(entry) and not self._outcome.problem:
+            self._outcome = replace(self._outcome, problem=f"Type the {wanted} first.")
+            self.update()
+
+    def _assign(self, value: SecretRef | None) -> None:
+        try:
+            with place(self._origin):
+                self._config.update(**{self._spec.name: value})
+            self._outcome, self._replacing = _Outcome(), False
+        except OrchstateError as error:
+            self._outcome = _Outcome(problem=str(error))
+        self.update()
+
+    # -- what is shown ------------------------------------------------------------------
+
+    @property
+    def _ref(self) -> SecretRef:
+        ref: SecretRef = self._config[self._spec.name]
+        return ref
+
+    @property
+    def _is_locked(self) -> bool:
+        """Whether there is something to unlock: for a key that waits, or for one that is in the vault."""
+        if self._outcome.waiting is not None:
+            return True
+        return self._ref.source == "vault" and self._secrets.vault.needs_passphrase and not self._replacing
+
+    def _description(self) -> str:
+        ref = self._ref
+        if self._busy or not ref.is_set:
+            return self._busy or "not set"
+        where = self._secrets.describe(ref)
+        if ref.source == "env":
+            is_there = bool(os.environ.get(ref.name))
+            return f"From {ref.name} (environment)" if is_there else f"{where} in the environment"
+        return f"Saved {where}"
+
+    def _explain(self) -> None:
+        outcome = self._outcome
+        if outcome.problem:
+            note = html_note(outcome.problem, "error")
+        elif self._busy:
+            note = html_note(self._busy, "busy")
+        elif self._is_locked:
+            note = html_note(self._how_to_unlock(), "warning")
+        elif self._ref.is_set and not self._replacing:
+            note = self._about_the_saved_one()
+        else:
+            needed = "Needed before this can be used." if self._issues else ""
+            hint = " ".join(filter(None, (self._spec.help, needed, "It is kept out of the notebook.")))
+            note = html_note(hint, "warning" if self._issues else "hint")
+        self._note.value = note
+        mark(self.box, "orch-refused", bool(outcome.problem))
+
+    def _about_the_saved_one(self) -> str:
+        if self._issues:
+            return html_note(" ".join(issue.message for issue in self._issues), "error")
+        if self._outcome.warning:
+            return html_note(self._outcome.warning, "warning")
+        return html_note((self._secrets.notice or "") if self._ref.source == "vault" else "")
+
+    def _how_to_unlock(self) -> str:
+        vault = self._secrets.vault
+        step = (
+            "Type its passphrase to unlock it."
+            if vault.exists
+            else "Choose a passphrase for it, of at least 8 characters. Whoever forgets it loses the keys."
+        )
+        return f"{self._secrets.notice or f'Keys are in the encrypted vault {str(vault.path)!r}.'} {step}"
+
+    def _offer(self) -> None:
+        found = [name for name in self._spec.env if os.environ.get(name)]
+        if [button.tooltip for button in self.offers.children] == found:
+            return
+        self.offers.children = [self._offer_of(name) for name in found]
+
+    def _offer_of(self, name: str) -> Any:
+        button = make(Button, description=f"Use {name} from the environment", tooltip=name)
+        button.on_click(lambda _: self._assign(env(name)))
+        return button
+
+    # -- widgets ------------------------------------------------------------------------
+
+    def _make_widgets(self) -> None:
+        label = self._spec.label
+        hint = self._spec.placeholder or "type or paste it, then press Enter"
+        self.entry = make(KeyEntry, description=label, placeholder=hint, tooltip=self._spec.help or label)
+        self.save = make(Button, description="Save")
+        self.cancel = make(Button, description="Cancel")
+        self._state = make(HTML, "orch-state", description=label)
+        self.replace = make(Button, description="Replace")
+        self.remove = Confirm("Remove", lambda: self._assign(None))
+        self.passphrase = make(KeyEntry, description="Passphrase", placeholder="of the vault")
+        self.unlock = make(Button, description="Unlock")
+        self.offers = make(Box, "orch-offers")
+        self._note = text("", "orch-note")
+        self.box = make(
+            Box,
+            "orch-row",
+            "orch-secret",
+            children=(
+                *(self.entry, self._state, self.save, self.replace, self.remove.box),
+                *(self.passphrase, self.unlock, self.cancel, self.offers, self._note),
+            ),
+        )
+
+    def _connect(self) -> None:
+        self.entry.on_typed(self._typed)
+        self.passphrase.on_typed(self._typed_passphrase)
+        self.save.on_click(lambda _: self._pressed(self.entry, "key"))
+        self.unlock.on_click(lambda _: self._pressed(self.passphrase, "passphrase"))
+        self.replace.on_click(lambda _: self._start_over(replacing=True))
+        self.cancel.on_click(lambda _: self._start_over(replacing=False))

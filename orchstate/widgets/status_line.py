@@ -1,0 +1,117 @@
+"""The status line: what became of the edits of one record, in one sentence."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import Box, Button
+
+from orchstate.display import html_note
+from orchstate.errors import OrchstateError
+from orchstate.loops import running_loop
+from orchstate.origin import place
+from orchstate.widgets.style import make, show, text
+
+if TYPE_CHECKING:
+    from orchstate.display import Level
+    from orchstate.state.record import Record
+
+# A save takes milliseconds; one that takes longer is looked at again, since it may be failing.
+_LOOK_AGAIN_S: Final = 0.5
+
+
+class StatusLine:
+    """One sentence about a record, and what can be done if it was not saved.
+
+    Parameters
+    ----------
+    record
+        Which record.
+    origin
+        Where the history says that edits come from.
+
+    Attributes
+    ----------
+    box
+        The widget.
+    retry, discard
+        For an edit that was not committed: make it again, or let it be.
+    """
+
+    def __init__(self, record: Record, origin: str) -> None:
+        self._record = record
+        self._origin = origin
+        self._message = ""
+        self._taken_back: dict[str, Any] = {}
+        self._discarded: OrchstateError | None = None
+        self._is_looking = False
+        self._text = text("", "orch-status-text")
+        self.retry = make(Button, description="Retry")
+        self.discard = make(Button, description="Discard")
+        self.box = make(Box, "orch-status", children=(self._text, self.retry, self.discard))
+        self.retry.on_click(lambda _: self._retry())
+        self.discard.on_click(lambda _: self._discard())
+        self.update()
+
+    def say(self, message: str) -> None:
+        """Add a sentence, until the next one."""
+        self._message = message
+        self.update()
+
+    def forget(self) -> None:
+        """Take the added sentence away."""
+        if self._message:
+            self.say("")
+
+    def take_back(self, field: str, value: Any) -> None:
+        """Remember a value that was accepted and then not committed."""
+        self._taken_back[field] = value
+        self.update()
+
+    def update(self) -> None:
+        """Show what the store says now."""
+        sentence, level = self._sentence()
+        self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), level)
+        show(self.retry, level == "error" and bool(self._taken_back))
+        show(self.discard, level == "error")
+        if self._record.sync_state == "saving":
+            self._look_again_soon()
+
+    def _sentence(self) -> tuple[str, Level]:
+        state, record = self._record._state, self._record
+        if state.seen(record.id) is None:
+            return f"{record.name} was deleted.", "warning"
+        if record.error is not None and record.error is not self._discarded:
+            return f"Failed: {record.error}", "error"
+        if record.sync_state == "saving":
+            if state.failing:
+                return f"Not saved yet, and tried again until it is: {state.error}", "warning"
+            return "Saving…", "busy"
+        return (f"Saved (revision {record.revision})" if record.revision else "Nothing to save yet"), "ok"
+
+    def _retry(self) -> None:
+        again, self._taken_back = self._taken_back, {}
+        try:
+            with place(self._origin):
+                self._record.update(**again)
+            self.say("")
+        except OrchstateError as error:
+            self._taken_back = again
+            self.say(f"Not possible any more: {error}")
+
+    def _discard(self) -> None:
+        self._taken_back = {}
+        self._discarded = self._record.error
+        self.say("")
+
+    def _look_again_soon(self) -> None:
+        loop = running_loop()
+        if loop is not None and not self._is_looking:
+            self._is_looking = True
+            look = weakref.WeakMethod(self._look_again)
+            loop.call_later(_LOOK_AGAIN_S, lambda: (method := look()) and method())
+
+    def _look_again(self) -> None:
+        self._is_looking = False
+        self.update()

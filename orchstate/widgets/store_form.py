@@ -1,0 +1,159 @@
+"""The form of a whole store: all configs on one side, the chosen one on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipywidgets import Box, Button, VBox
+
+from orchstate.display import Table, html_heading, html_note, text_page
+from orchstate.errors import OrchstateError
+from orchstate.origin import place
+from orchstate.widgets.badge import badge
+from orchstate.widgets.binding import follow, follow_events, form_place
+from orchstate.widgets.config_form import ConfigForm
+from orchstate.widgets.config_list import ConfigList
+from orchstate.widgets.new_config import NewConfig
+from orchstate.widgets.style import make, show, text
+from orchstate.widgets.view import View
+
+if TYPE_CHECKING:
+    from orchstate.config import Config
+    from orchstate.store import Store
+
+_WELCOME = (
+    "orchstate keeps your configurations of LLM providers: keys in the keyring, every change in a "
+    "history, and the same form in all notebooks."
+)
+
+
+class StoreForm(View):
+    """The form of a store.
+
+    Made by ``store.form()``. While there are no configs it helps to create the first one.
+
+    Parameters
+    ----------
+    store
+        What to show.
+
+    Examples
+    --------
+    >>> from orchstate.testing import memory_store
+    >>> with memory_store() as store:
+    ...     form = store.form()
+    ...     form
+    <StoreForm of <Store :memory:: ready, 0 configs in memory>>
+    >>> form.close()
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.form: ConfigForm | None = None
+        self._origin = form_place()
+        self._is_creating = False
+        super().__init__("orch-store")
+        self._make_parts()
+        self._lay_out()
+        first = store.active or next(iter(store.configs.values()), None)
+        if first is not None:
+            self.choose(first)
+        self._show()
+        self.close_with(follow_events(store, self._follow))
+        self.close_with(follow(store, self._follow, ["active", "status", "error"]))
+
+    def choose(self, config: Config) -> None:
+        """Show the form of a config."""
+        old, self.form = self.form, ConfigForm(config, created=self.choose)
+        self._holder.children = (self.form,)
+        if old is not None:
+            old.close()
+        self._is_creating = False
+        self.list.chosen = config.id
+        self._show()
+
+    # -- following ----------------------------------------------------------------------
+
+    def _follow(self, news: Any) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        """Show what belongs to no single config: whether there are any, and how the store does."""
+        is_empty = self.form is None and not len(self.store.configs)
+        is_creating = self._is_creating or self.form is None
+        show(self._welcome, is_empty)
+        show(self.list, not is_empty)
+        show(self.new.box, is_creating)
+        show(self._pane, not is_creating)
+        self._show_active()
+        self._status.value = html_note(_trouble(self.store), "error")
+
+    def _show_active(self) -> None:
+        config = self.form.config if self.form else None
+        is_active = config is not None and config is self.store.active
+        self.use.description = "★ Active" if is_active else "Make active"
+        self.use.disabled = is_active or config is None or config.id not in self.store.configs
+
+    # -- what a person does -------------------------------------------------------------
+
+    def _choose(self, id: str) -> None:
+        is_shown = self.form is not None and self.form.config.id == id
+        if id in self.store.configs and (self._is_creating or not is_shown):
+            self.choose(self.store.configs[id])
+
+    def _begin(self) -> None:
+        self._is_creating = True
+        self.list.chosen = ""
+        self.new.refresh()
+        self._show()
+
+    def _activate(self) -> None:
+        if self.form is None:
+            return
+        try:
+            with place(self._origin):
+                self.store.active = self.form.config
+        except OrchstateError as error:
+            self.form.status.say(str(error))
+
+    # -- widgets ------------------------------------------------------------------------
+
+    def _make_parts(self) -> None:
+        title = html_heading("Create your first configuration", "", "hint")
+        self._welcome = text(html_note(_WELCOME) + title, "orch-welcome")
+        self.list = ConfigList(self.store)
+        self.new = NewConfig(self.store, self._origin, self.choose)
+        self.use = make(Button, tooltip="The config that store.active gives")
+        self._holder = make(VBox, "orch-holder")
+        self._pane = make(VBox, "orch-pane", children=(self.use, self._holder))
+        self._status = text("", "orch-note")
+        self.use.on_click(lambda _: self._activate())
+        self.list.new.on_click(lambda _: self._begin())
+        self.list.observe(lambda change: self._choose(change.new), "chosen")
+
+    def _lay_out(self) -> None:
+        main = make(VBox, "orch-main", children=(self.new.box, self._pane))
+        columns = make(Box, "orch-columns", children=(self.list, main))
+        self.fill(self._welcome, columns, self._status)
+
+    # -- as text ------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """Return all configs as text, for where there is no front end."""
+        configs = list(self.store.configs.values())
+        rows = [
+            (config.name, config.provider, getattr(config, "model", None) or "", badge(config)[0])
+            for config in configs
+        ]
+        return text_page(repr(self), [Table(("name", "provider", "model", "state"), rows)])
+
+    def __repr__(self) -> str:
+        return f"<StoreForm of {self.store!r}>"
+
+
+def _trouble(store: Store) -> str:
+    if store.status == "degraded":
+        return f"Changes are not saved yet, and tried again until they are: {store.error}"
+    return {"read-only": "This store is open for reading only.", "closed": "This store is closed."}.get(
+        store.status, ""
+    )

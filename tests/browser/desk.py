@@ -1,0 +1,138 @@
+"""What a person does at a form, and what they see of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Locator
+    from testbed.jupyter import Lab, Notebook
+
+KEY = "sk-proj-typed-by-a-person-0123456789"
+WITHIN_MS = 10_000
+
+
+class Desk:
+    """Some notebooks on one store.
+
+    Parameters
+    ----------
+    lab
+        Where they are opened.
+    store
+        Path of the store.
+    """
+
+    def __init__(self, lab: Lab, store: Path) -> None:
+        self.lab = lab
+        self.store = store
+        self.notebooks: list[Notebook] = []
+
+    def notebook(self, *cells: str, name: str = "first.ipynb") -> Notebook:
+        """Open a notebook with the store and these cells, and run it."""
+        opening = f"import orchstate as orch\nstore = orch.open({str(self.store)!r})"
+        # A name of its own, because a notebook of the same name would get the kernel of the last one.
+        notebook = self.lab.notebook([opening, *cells], name=f"{self.store.parent.name}-{name}")
+        self.notebooks.append(notebook)
+        notebook.run_all()
+        return notebook
+
+    def form(self, *, name: str = "first.ipynb") -> tuple[Notebook, Form]:
+        """Open a notebook with the form of the store."""
+        notebook = self.notebook("store.form()", name=name)
+        return notebook, Form(notebook.page.locator(".orch-store").first)
+
+    def gpt_form(self, *, name: str = "first.ipynb", **values: Any) -> tuple[Notebook, Form]:
+        """Open a notebook with a config and its form."""
+        given = {"model": "gpt-5.4-mini", "temperature": 0.2, **values}
+        config = f"gpt = store.configs.upsert('gpt', 'openai', **{given})"
+        notebook = self.notebook(config, "gpt.form()", name=name)
+        return notebook, Form(notebook.page.locator(".orch-form").first)
+
+    def check_pages(self) -> None:
+        """Fail if a page has complained, or asked another host for something."""
+        for notebook in self.notebooks:
+            assert notebook.console_errors == []
+            assert notebook.foreign_requests == []
+
+    def leave(self) -> None:
+        """Close the pages and end the kernels."""
+        for notebook in self.notebooks:
+            notebook.run_code("store.close()", check=False)
+            notebook.close()
+
+
+class Form:
+    """A form on a page.
+
+    Parameters
+    ----------
+    root
+        Where it is.
+    """
+
+    def __init__(self, root: Locator) -> None:
+        self.root = root
+        expect(root).to_be_visible(timeout=WITHIN_MS)
+
+    def field(self, label: str) -> Locator:
+        """Return the row of a field by its label."""
+        has_label = self.root.page.locator(".widget-label", has_text=label)
+        return self.root.locator(".orch-row", has=has_label).filter(visible=True).first
+
+    def entry(self, label: str) -> Locator:
+        """Return where the value of a field is written."""
+        return self.field(label).locator("input:visible, textarea:visible").last
+
+    def handle(self, label: str) -> Locator:
+        """Return the handle of a field's slider."""
+        return self.field(label).locator(".noUi-handle")
+
+    def write(self, label: str, text: str, *, leave_with: str = "Enter") -> None:
+        """Write a value and press a key."""
+        self.entry(label).fill(text)
+        self.entry(label).press(leave_with)
+
+    def press(self, label: str) -> None:
+        """Press a button."""
+        self.root.get_by_role("button", name=label, exact=True).filter(visible=True).first.click()
+
+    def drag(self, label: str, share: float) -> None:
+        """Drag the handle of a slider to a share of its length, in many small movements."""
+        track = self.field(label).locator(".noUi-base").bounding_box()
+        grip = self.handle(label).bounding_box()
+        assert track and grip
+        mouse, y = self.root.page.mouse, grip["y"] + grip["height"] / 2
+        mouse.move(grip["x"] + grip["width"] / 2, y)
+        mouse.down()
+        mouse.move(track["x"] + track["width"] * share, y, steps=25)
+        mouse.up()
+
+    def shows(self, text: str) -> None:
+        """Wait until the form says something."""
+        expect(self.root.get_by_text(text).filter(visible=True).first).to_be_visible(timeout=WITHIN_MS)
+
+    def has(self, label: str, value: str) -> None:
+        """Wait until a field has a value."""
+        expect(self.entry(label)).to_have_value(value, timeout=WITHIN_MS)
+
+
+def eventually(look: Callable[[], Any], is_right: Callable[[Any], bool]) -> Any:
+    """Return what is found once it is right; fail if that takes too long."""
+    deadline = time.monotonic() + WITHIN_MS / 1000
+    while not is_right(found := look()):
+        assert time.monotonic() < deadline, f"still {found!r}"
+        time.sleep(0.05)
+    return found
+
+
+def asked(notebook: Notebook, expression: str) -> Any:
+    """Return the value of an expression in a notebook's kernel."""
+    return json.loads(notebook.run_code(f"import json; print(json.dumps({expression}))"))

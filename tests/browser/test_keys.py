@@ -1,0 +1,103 @@
+"""A key that is typed in a form is in no file that a notebook leaves behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.desk import KEY, WITHIN_MS, Desk, asked, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from testbed.jupyter import Lab
+
+    from tests.conftest import LabFactory
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+PASSPHRASE = "correct horse battery staple"
+CONTROL = "typed-into-a-plain-password-field"
+
+
+def files_with(text: str, folder: Path) -> list[str]:
+    """Return the files below a folder that hold a text, however deep."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in found if text.encode() in path.read_bytes())
+
+
+@pytest.mark.keyring
+def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -> None:
+    notebook, form = desk.gpt_form()
+    form.write("API key", KEY)
+    form.shows("Saved in the keyring")
+    notebook.run_code("import ipywidgets; plain = ipywidgets.Password(); plain")
+    plain = notebook.page.locator(".jp-OutputArea-output > .widget-text input[type=password]").last
+    plain.fill(CONTROL)
+    plain.press("Tab")
+    eventually(lambda: asked(notebook, "plain.value"), lambda found: found == CONTROL)
+    saved = notebook.save().read_text()
+    assert "gpt-5.4-mini" in saved
+    assert CONTROL in saved
+    assert KEY not in saved
+    assert files_with(KEY, lab.folder.parent) == []
+    assert files_with(KEY, desk.store.parent) == []
+
+
+@pytest.fixture
+def bare(lab_factory: LabFactory, tmp_path: Path) -> Iterator[Desk]:
+    """Notebooks on a machine without any keyring."""
+    lab = lab_factory({"ORCHSTATE_VAULT": str(tmp_path / "vault.json")})
+    desk = Desk(lab, tmp_path / "store.db")
+    yield desk
+    desk.check_pages()
+    desk.leave()
+
+
+def test_without_a_keyring_the_vault_is_announced_and_opened_in_the_form(bare: Desk) -> None:
+    notebook, form = bare.gpt_form()
+    form.write("API key", KEY)
+    form.shows("The keyring of this machine cannot be used")
+    form.shows("Choose a passphrase for it, of at least 8 characters.")
+    form.write("Passphrase", "short")
+    expect(form.root.locator(".orch-secret .orch-error")).to_be_visible(timeout=WITHIN_MS)
+    form.write("Passphrase", PASSPHRASE)
+    form.shows("Saved in the vault")
+    assert asked(notebook, "gpt.api_key.get_secret_value() == " + repr(KEY)) is True
+    assert files_with(KEY, bare.store.parent) == []
+    saved = notebook.save().read_text()
+    assert PASSPHRASE not in saved
+
+
+def test_a_locked_vault_is_unlocked_in_the_form_after_a_restart(bare: Desk) -> None:
+    notebook, form = bare.gpt_form()
+    form.write("API key", KEY)
+    form.shows("Choose a passphrase for it")
+    form.write("Passphrase", PASSPHRASE)
+    form.shows("Saved in the vault")
+    notebook.restart_kernel()
+    notebook.run_all()
+    form.shows("Type its passphrase to unlock it.")
+    form.write("Passphrase", PASSPHRASE)
+    form.shows("Saved in the vault")
+    expect(form.root.get_by_text("(locked)")).to_have_count(0)
+
+
+def test_a_key_of_the_environment_is_offered_and_used_when_that_is_wanted(desk: Desk) -> None:
+    notebook = desk.notebook(
+        f"import os; os.environ['OPENAI_API_KEY'] = {KEY!r}",
+        "store.form()",
+    )
+    page = notebook.page
+    offer = page.get_by_role("button", name="OpenAI, with OPENAI_API_KEY from the environment")
+    expect(offer).to_be_visible(timeout=WITHIN_MS)
+    assert asked(notebook, "len(store.configs)") == 0
+    offer.click()
+    expect(page.get_by_text("From OPENAI_API_KEY (environment)")).to_be_visible(timeout=WITHIN_MS)
+    assert asked(notebook, "store.configs['openai'].to_dict()['api_key']") == {
+        "source": "env",
+        "name": "OPENAI_API_KEY",
+    }

@@ -1,0 +1,59 @@
+"""Config documents: equal settings, equal fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from orchstate.models.config import ConfigDocument, config_fingerprint
+from orchstate.models.document import datetime_of
+from orchstate.models.secret import SecretRef, env
+from orchstate.providers.registry import Registry
+
+OPENAI = Registry(folders=[]).document_class("openai")
+
+
+def config(id: str = "1", at_us: int = 0, **values: object) -> ConfigDocument:
+    envelope = {"id": id, "created_at": datetime_of(at_us), "updated_at": datetime_of(at_us)}
+    return OPENAI.created(envelope, {"name": "gpt", "provider": "openai", **values})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config("2"),
+        config(at_us=5),
+        config(name="another"),
+        config(tags=["a"]),
+        config(api_key=env("K")),
+        config(api_key=SecretRef(source="keyring", name="x")),
+        config(stash={"anthropic": {"model": "claude"}}),
+        config(model=None),
+        config(headers={}),
+    ],
+)
+def test_what_does_not_change_the_behaviour_does_not_change_the_fingerprint(other: ConfigDocument) -> None:
+    assert config_fingerprint(other) == config_fingerprint(config())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(model="gpt-y"),
+        config(temperature=0.0),
+        config(temperature=1.0),
+        config(max_tokens=1),
+        config(base_url="http://127.0.0.1:1/v1"),
+        config(headers={"X-Team": "a"}),
+        config(seed=0),
+    ],
+)
+def test_what_changes_the_behaviour_changes_the_fingerprint(other: ConfigDocument) -> None:
+    assert config_fingerprint(other) != config_fingerprint(config())
+
+
+def test_a_fingerprint_is_the_same_in_every_version_on_every_machine() -> None:
+    fixed = config(model="gpt-y", temperature=0.2, headers={"X-Team": "é"})
+    text = '{"headers":{"X-Team":"é"},"model":"gpt-y","provider":"openai","temperature":0.2}'
+    assert config_fingerprint(fixed) == hashlib.sha256(text.encode()).hexdigest()

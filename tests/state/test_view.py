@@ -1,0 +1,210 @@
+"""The view: untrusted rows are set aside, and what was loaded lately meets what arrives late."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from contract.notes import ME
+
+from orchstate.errors import NotFoundError, UnknownFieldError, ValidationError
+from orchstate.storage import tables
+from orchstate.storage.engine import Revision, Row
+
+if TYPE_CHECKING:
+    from testbed.kernel import Kernel
+
+    from orchstate.config import Config
+    from orchstate.store import Store
+
+
+def planted(store: Store, **values: Any) -> None:
+    """Write a row whose checksum fits, as a program that knows how to compute it may do."""
+    engine = store._engine
+    fields: dict[str, Any] = {
+        "id": "00000000-0000-0000-0000-000000000001",
+        "kind": "config",
+        "name": "planted",
+    }
+    fields |= {"revision": 1, "seq": engine.seq() + 1, "schema": 1, "created_us": 1, "updated_us": 1}
+    fields |= {"user": "them", "deleted": False, "writer": "w", "foreign_seq": 0}
+    row = Row(**{**fields, "body": '{"name":"planted","provider":"openai"}', **values})
+    with engine._write_mutex:
+        tables.insert(engine._writing, Revision(row, "create", "{}", 1, 1, "t", "", ME, 1))
+        engine._writing.execute("UPDATE clock SET seq = ?", [row.seq])
+    store._state._writer._is_news_wanted = True
+    store.refresh()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "a/b"},
+        {"name": ""},
+        {"body": "[1]"},
+        {"created_us": 2**62},
+        {"updated_us": -(2**62)},
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_row_that_is_no_document_is_set_aside(
+    values: dict[str, Any], is_listed: bool, disk: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    if is_listed:
+        list(disk.configs)
+    planted(disk, **values)
+    assert list(disk.configs) == ["gpt"]
+    assert values.get("name", "planted") not in disk.configs
+    assert "is no valid document and is not used" in caplog.text
+    disk.configs["gpt"].temperature = 0.9
+    disk.flush()
+
+
+def test_a_row_with_faulty_values_is_shown_with_its_faults(disk: Store) -> None:
+    planted(
+        disk, body='{"name":"planted","provider":"openai","temperature":9.5,"api_key":"sk-1","later":[1]}'
+    )
+    config = disk.configs["planted"]
+    assert config.temperature == 9.5
+    assert {issue.field for issue in config.validation.issues} == {"temperature", "api_key"}
+    assert not config.api_key.is_set
+    config.seed = 5
+    disk.flush()
+    assert config.to_dict()["seed"] == 5
+    assert disk.history.revisions("planted")["later"].tolist()[-1] == [1]
+
+
+def test_a_row_of_an_unknown_kind_is_left_alone(disk: Store) -> None:
+    planted(disk, kind="hologram")
+    assert list(disk.configs) == ["gpt"]
+    assert disk.history.changes().empty is False
+    assert len(disk.at(2).configs) == 1
+
+
+def test_unknown_fields_of_a_newer_version_survive_an_edit(disk: Store) -> None:
+    planted(disk, body='{"name":"planted","provider":"openai","invented":{"a":[1]}}')
+    disk.configs["planted"].temperature = 0.5
+    disk.configs["planted"].provider = "ollama"
+    disk.configs["planted"].provider = "openai"
+    disk.flush()
+    body = disk.history.revisions("planted")
+    assert body["temperature"].tolist()[-1] == 0.5
+    assert '"invented":{"a":[1]}' in disk._engine.snapshot().find("config", "planted").body  # type: ignore[union-attr]
+
+
+def test_documents_are_loaded_one_by_one_until_all_are_wanted(disk: Store, other: Kernel) -> None:
+    other("for name in 'abc': store.configs.create('openai', name=name)")
+    other("store.flush()")
+    state = disk._state
+    path = disk.path
+    disk.close()
+    import orchstate
+
+    with orchstate.open(path) as again:
+        view = again._state.view
+        assert again.configs["b"].name == "b"
+        assert [entry.name for entry in view.loaded("config")] == ["b"]
+        assert "nobody" not in again.configs
+        assert list(again.configs) == ["gpt", "a", "b", "c"]
+        assert view.is_complete("config")
+    assert state.closed
+
+
+def test_a_record_made_in_a_block_stays_the_one_though_another_process_was_faster(
+    disk: Store, other: Kernel
+) -> None:
+    list(disk.configs)
+    with disk.transaction():
+        new = disk.configs.upsert("new", "openai", temperature=0.5)
+        other("store.configs.upsert('new', 'openai', max_tokens=7); store.flush()")
+        disk._state._writer.refresh(10)
+    disk.flush()
+    assert disk.configs["new"] is new
+    assert (new.temperature, new.max_tokens, new.sync_state) == (0.5, 7, "saved")
+
+
+def test_what_a_failed_block_had_made_is_not_there(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        phantom = store.configs.create("openai", name="phantom", temperature=0.5)
+        raise ZeroDivisionError
+    assert phantom.temperature == 0.5
+    with pytest.raises(NotFoundError):
+        phantom.temperature = 0.9
+    first = store.configs.create("openai", name="phantom")
+    assert first.id == phantom.id
+    assert first is not phantom
+
+
+# -- as traitlets has it --------------------------------------------------------------------
+
+
+def test_a_record_is_used_like_any_object_with_traits(gpt: Config) -> None:
+    assert gpt.has_trait("temperature")
+    assert not gpt.has_trait("nonsense")
+    gpt.set_trait("temperature", 0.9)
+    assert gpt.temperature == gpt.trait_values()["temperature"] == 0.9
+    assert type(gpt).temperature.info() == "float | None"
+    assert type(gpt).revision.get(gpt) == gpt.revision
+    with pytest.raises(ValidationError):
+        type(gpt).revision.set(gpt, 5)
+    with pytest.raises(ValidationError):
+        gpt.set_trait("temperature", 9.0)
+    assert gpt.trait_metadata("temperature", "help").startswith("How varied")
+
+
+def test_a_section_is_used_like_any_object_with_traits(store: Store) -> None:
+    agents = store.settings.agents
+    agents.update(timeout=5_000, retry_attempts=5)
+    assert agents.trait_values() == {"timeout": 5_000, "retry_attempts": 5}
+    assert type(store.settings).agents.section_class.__name__ == "AgentSettings"
+    store.flush()
+    assert store.settings.revision == 1
+    with pytest.raises(UnknownFieldError, match="AgentSettings has no field 'timout'"):
+        agents.observe(print, "timout")
+    with pytest.raises(AttributeError):
+        agents.timout  # noqa: B018
+    heard: list[Any] = []
+
+    def hear(change: Any) -> None:
+        heard.append(change.new)
+
+    agents.observe(hear, "timeout")
+    agents.unobserve(hear, "timeout")
+    agents.timeout = 6_000
+    assert heard == []
+
+
+def test_an_observer_that_is_interrupted_leaves_the_rest_for_the_next_access(gpt: Config) -> None:
+    def stop(change: Any) -> None:
+        raise KeyboardInterrupt
+
+    heard: list[Any] = []
+    gpt.observe(stop, "temperature")
+    gpt._services.settings.agents.observe(lambda change: heard.append(change.new), "timeout")
+    state = gpt._state
+    with pytest.raises(KeyboardInterrupt), state.transaction():
+        gpt.temperature = 0.9
+        gpt._services.settings.agents.timeout = 5_000
+    assert heard == []
+    assert (gpt.temperature, heard) == (0.9, [5_000])
+
+
+def test_a_document_that_is_gone_has_no_record(store: Store, gpt: Config) -> None:
+    id = gpt.id
+    gpt.delete()
+    del gpt
+    gc.collect()
+    with pytest.raises(NotFoundError, match="There is no document"):
+        store._state.record(id)
+
+
+def test_an_error_inside_of_what_is_computed_is_the_one_to_be_seen(
+    gpt: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Config) -> None:
+        raise AttributeError("deep inside")
+
+    monkeypatch.setattr(type(gpt), "_validate_now", fail)
+    with pytest.raises(AttributeError, match="deep inside"):
+        gpt.validation  # noqa: B018

@@ -1,0 +1,121 @@
+"""The doorbell between processes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchstate.storage import bell as bells
+from orchstate.storage.bell import POLL_WITH_BELL_S, POLL_WITHOUT_BELL_S, Bell
+
+if TYPE_CHECKING:
+    import pytest
+
+LISTENER = """
+import sys, time
+from pathlib import Path
+from orchstate.storage.bell import Bell
+bell = Bell(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    if bell.wait(60):
+        print(time.monotonic(), flush=True)
+"""
+
+
+def test_another_process_hears_the_bell(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    command = [sys.executable, "-c", LISTENER, str(path)]
+    late_ms = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as listener, closing(Bell(path)) as bell:
+        assert listener.stdout and listener.stdout.readline() == b"ready\n"
+        for _ in range(50):
+            rung = time.monotonic()
+            bell.ring()
+            late_ms.append((float(listener.stdout.readline()) - rung) * 1000)
+        listener.kill()
+    print(f"heard after {statistics.median(late_ms):.2f} ms (median), {max(late_ms):.2f} ms (longest)")
+    assert statistics.median(late_ms) < 1000 * POLL_WITH_BELL_S
+
+
+def test_nobody_hears_their_own_bell(tmp_path: Path) -> None:
+    with closing(Bell(tmp_path / "a")) as bell, closing(Bell(tmp_path / "b")) as other:
+        bell.ring()
+        assert not bell.wait(0.01)
+        assert not other.wait(0.01)
+
+
+def test_waking_ends_the_wait_of_this_process_alone(tmp_path: Path) -> None:
+    with closing(Bell(tmp_path / "a")) as bell:
+        timer = threading.Timer(0.02, bell.wake)
+        timer.start()
+        start = time.monotonic()
+        assert not bell.wait(60)
+        assert time.monotonic() - start < 30
+        timer.join()
+
+
+def test_a_wake_before_the_wait_counts() -> None:
+    with closing(Bell(None)) as bell:
+        bell.wake()
+        start = time.monotonic()
+        bell.wait(60)
+        assert time.monotonic() - start < 30
+
+
+def test_ringing_a_thousand_times_without_a_listener_awake_is_no_harm(tmp_path: Path) -> None:
+    with closing(Bell(tmp_path / "a")) as bell, closing(Bell(tmp_path / "a")) as other:
+        for _ in range(1000):
+            bell.ring()
+            other.wake()
+        assert other.wait(0)
+        assert not other.wait(0)
+
+
+def test_the_address_of_a_dead_process_is_swept(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LISTENER, str(tmp_path / "a")]
+    with closing(Bell(tmp_path / "a")) as bell:
+        folder = Path(str(bell._folder))
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as listener:
+            assert listener.stdout and listener.stdout.readline() == b"ready\n"
+            listener.kill()
+        assert len(list(folder.iterdir())) == 2
+        bell.ring()
+        assert len(list(folder.iterdir())) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bells, "_BASE", tmp_path)
+    (tmp_path / f"orchstate-{os.getuid()}").mkdir(mode=0o755)
+    with closing(Bell(tmp_path / "a")) as bell:
+        assert bell.poll_s == POLL_WITHOUT_BELL_S
+        bell.ring()
+
+
+def test_with_a_bell_one_looks_seldom(tmp_path: Path) -> None:
+    with closing(Bell(tmp_path / "a")) as bell:
+        assert bell.poll_s == POLL_WITH_BELL_S
+
+
+def test_it_works_among_thousands_of_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with closing(Bell(tmp_path / "a")) as bell, closing(Bell(tmp_path / "a")) as other:
+            assert bell._socket.fileno() > 1024
+            other.ring()
+            assert bell.wait(10)
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,295 @@
+"""The outbox: what was accepted is found again, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchstate.errors import StoreWriteError
+from orchstate.storage.outbox import DAMAGED_SUFFIX, RESET_BYTES, Outbox, adopt_all, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAYLOADS = (b"first", b"\x00" * 40, "dritter ü".encode())
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    made = Outbox.create(tmp_path / "outbox", store_id="s", writer="w")
+    for payload in PAYLOADS:
+        made.append(payload)
+    yield made
+    made.close(keep=False)
+
+
+def left_behind(outbox: Outbox, data: bytes | None = None) -> Path:
+    """Make the outbox that of a dead process, with other bytes perhaps; return its folder."""
+    outbox.close(keep=True)
+    if data is not None:
+        outbox.path.write_bytes(data)
+    return outbox.path.parent
+
+
+def adopted(folder: Path, store_id: str = "s") -> list[tuple[bytes, ...]]:
+    found = []
+    for outbox in adopt_all(folder, store_id=store_id):
+        found.append(outbox.records().records)
+        outbox.close(keep=False)
+    return found
+
+
+# -- appending ------------------------------------------------------------------------------
+
+
+def test_what_was_appended_is_read_in_order(outbox: Outbox) -> None:
+    found = outbox.records()
+    assert (found.records, found.damaged_bytes) == (PAYLOADS, 0)
+
+
+def test_the_file_is_private_to_its_owner(outbox: Outbox) -> None:
+    assert outbox.path.stat().st_mode & 0o777 == 0o600
+    assert outbox.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_reset_forgets_the_records_and_keeps_the_file_in_use(outbox: Outbox) -> None:
+    outbox.reset()
+    outbox.append(b"later")
+    assert outbox.records().records == (b"later",)
+    assert adopted(left_behind(outbox)) == [(b"later",)]
+
+
+def test_it_is_large_when_resetting_pays(outbox: Outbox) -> None:
+    assert not outbox.is_large
+    outbox.append(b"x" * RESET_BYTES)
+    assert outbox.is_large
+    outbox.reset()
+    assert not outbox.is_large
+
+
+def test_closing_removes_the_file_unless_it_is_kept(tmp_path: Path) -> None:
+    for keep in (False, True):
+        made = Outbox.create(tmp_path, store_id="s", writer="w")
+        made.close(keep=keep)
+        made.close(keep=False)
+        assert made.path.exists() is keep
+
+
+# -- a disk that takes no more --------------------------------------------------------------
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow above 4 kB, as on a full disk: a write is cut short, the next one fails."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_write_that_is_cut_short_is_refused_and_leaves_nothing(outbox: Outbox) -> None:
+    size = outbox.path.stat().st_size
+    with pytest.raises(StoreWriteError, match=r"only \d+ of 5008 bytes fit on the disk. Nothing was changed"):
+        outbox.append(b"x" * 5000)
+    assert outbox.path.stat().st_size == size
+    outbox.append(b"small")
+    assert outbox.records().records == (*PAYLOADS, b"small")
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_write_that_fails_is_refused_and_leaves_nothing(outbox: Outbox) -> None:
+    outbox.append(b"x" * (4096 - outbox.path.stat().st_size - 8))
+    with pytest.raises(StoreWriteError, match="File too large"):
+        outbox.append(b"y")
+    assert len(outbox.records().records) == len(PAYLOADS) + 1
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("chattr"), reason="needs root and chattr")
+@pytest.mark.usefixtures("small_files")
+def test_nothing_is_appended_behind_a_torn_record_that_cannot_be_cut(outbox: Outbox) -> None:
+    subprocess.run(["chattr", "+a", outbox.path], check=True)
+    try:
+        with pytest.raises(StoreWriteError, match="fit on the disk"):
+            outbox.append(b"x" * 5000)
+        with pytest.raises(StoreWriteError, match="not permitted"):
+            outbox.append(b"refused")
+    finally:
+        subprocess.run(["chattr", "-a", outbox.path], check=True)
+    outbox.append(b"accepted")
+    found = outbox.records()
+    assert (found.records, found.damaged_bytes) == ((*PAYLOADS, b"accepted"), 0)
+
+
+def test_a_folder_that_takes_no_file_is_an_error_with_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "outbox").write_text("no folder")
+    with pytest.raises(StoreWriteError, match=r"Cannot write in .*outbox.*Make the folder writable"):
+        Outbox.create(tmp_path / "outbox", store_id="s", writer="w")
+
+
+def test_an_outbox_that_cannot_be_begun_leaves_no_file(tmp_path: Path) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, usual[1]))
+    try:
+        with pytest.raises(StoreWriteError, match="or free some space"):
+            Outbox.create(tmp_path, store_id="s", writer="w")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- torn and damaged files -----------------------------------------------------------------
+
+
+def test_a_file_torn_at_any_byte_gives_all_whole_records(outbox: Outbox) -> None:
+    data = outbox.path.read_bytes()
+    ends = [scan(data[:size]).end for size in range(len(data) + 1)]
+    whole = sorted(set(ends))
+    for size in range(len(data) + 1):
+        found = scan(data[:size])
+        assert found.records[1:] == PAYLOADS[: len(found.records[1:])]
+        assert len(found.records) == whole.index(max(end for end in whole if end <= size))
+        assert found.damaged_bytes == 0
+
+
+def test_a_changed_bit_loses_its_record_alone(outbox: Outbox) -> None:
+    data = outbox.path.read_bytes()
+    everything = scan(data).records
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        found = scan(bytes(changed))
+        lost = [record for record in everything if record not in found.records]
+        assert len(lost) == 1
+        assert found.records == tuple(record for record in everything if record not in lost)
+        assert found.damaged_bytes > 0 or lost == [everything[-1]]
+
+
+def test_a_length_from_outer_space_asks_for_no_memory() -> None:
+    assert scan(b"\xff" * 4096).records == ()
+    assert scan(b"\x00" * 4096).records == ()
+
+
+# -- adoption -------------------------------------------------------------------------------
+
+
+def test_the_outbox_of_a_dead_process_is_adopted(outbox: Outbox) -> None:
+    folder = left_behind(outbox)
+    assert adopted(folder) == [PAYLOADS]
+    assert list(folder.iterdir()) == []
+
+
+def test_the_outbox_of_a_living_process_is_left_alone(outbox: Outbox) -> None:
+    assert adopted(outbox.path.parent) == []
+    outbox.append(b"still mine")
+    assert outbox.records().records[-1] == b"still mine"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from orchstate.storage.outbox import Outbox
+outbox = Outbox.create(Path(sys.argv[1]), store_id="s", writer="killed")
+outbox.append(b"accepted")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_outbox_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"ready\n"
+        assert adopted(tmp_path) == []
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert adopted(tmp_path) == [(b"accepted",)]
+
+
+ADOPTER = """
+import sys
+from pathlib import Path
+from orchstate.storage.outbox import adopt_all
+sys.stdin.readline()
+for outbox in adopt_all(Path(sys.argv[1]), store_id="s"):
+    print(outbox.writer, flush=True)
+    outbox.close(keep=False)
+"""
+
+
+def test_two_that_adopt_at_once_share_the_outboxes(tmp_path: Path) -> None:
+    writers = {f"w{number:03}" for number in range(100)}
+    for writer in writers:
+        Outbox.create(tmp_path, store_id="s", writer=writer).close(keep=True)
+        (tmp_path / f"{writer}.outbox").open("ab").close()
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", ADOPTER, str(tmp_path)]
+    adopters = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    for adopter in adopters:
+        assert adopter.stdin
+        adopter.stdin.write("\n")
+        adopter.stdin.flush()
+    found = [adopter.communicate()[0].split() for adopter in adopters]
+    assert sorted(found[0] + found[1]) == sorted(writers)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_the_outbox_of_another_user_is_left_alone(outbox: Outbox) -> None:
+    folder = left_behind(outbox)
+    os.chown(outbox.path, 12345, 12345)
+    assert adopted(folder) == []
+    assert outbox.path.exists()
+
+
+def test_the_outbox_of_another_store_is_left_alone(outbox: Outbox) -> None:
+    folder = left_behind(outbox)
+    assert adopted(folder, "another") == []
+    assert adopted(folder, "s") == [PAYLOADS]
+
+
+def test_the_outbox_of_a_newer_version_is_left_alone(outbox: Outbox, tmp_path: Path) -> None:
+    header = {"format": "orchstate.outbox", "version": 2, "store": "s", "writer": "w"}
+    newer = Outbox.create(tmp_path / "newer", store_id="s", writer="w")
+    os.truncate(newer.path, 0)
+    newer.append(json.dumps(header).encode())
+    folder = left_behind(newer)
+    assert adopted(folder) == []
+    assert newer.path.exists()
+
+
+def test_an_outbox_in_which_nothing_was_accepted_is_removed(outbox: Outbox) -> None:
+    outbox.reset()
+    header = outbox.path.read_bytes()
+    for size in range(len(header)):
+        folder = left_behind(outbox, header[:size])
+        assert adopted(folder) == []
+        assert list(folder.iterdir()) == []
+
+
+def test_an_outbox_whose_header_is_damaged_is_set_aside(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = bytearray(outbox.path.read_bytes())
+    data[20] ^= 1
+    folder = left_behind(outbox, bytes(data))
+    assert adopted(folder) == []
+    assert [path.name for path in folder.iterdir()] == [f"w.outbox{DAMAGED_SUFFIX}"]
+    assert "is damaged and is kept for inspection" in caplog.text
+    assert adopted(folder) == []
+
+
+def test_a_foreign_file_in_the_folder_is_no_outbox(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "folder.outbox").mkdir()
+    assert adopted(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.outbox", "notes.txt"]

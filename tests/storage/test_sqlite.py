@@ -1,0 +1,278 @@
+"""The SQLite engine: the contract in every mode, and what is SQLite's own."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from contract.engine import EngineContract, names, outcomes, seqs
+from contract.notes import created, decide, deleted, id_of, intent, updated
+
+from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreLockedError
+from orchstate.storage.sqlite import SqliteEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TestMemory(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Iterator[SqliteEngine]:
+        with closing(SqliteEngine(None)) as engine:
+            yield engine
+
+    def open(self, path: Path) -> SqliteEngine:
+        return SqliteEngine(path)
+
+
+class TestTruncate(TestMemory):
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[SqliteEngine]:
+        with closing(SqliteEngine(tmp_path / "store.db", mode="truncate")) as engine:
+            assert engine.journal_mode == "truncate"
+            yield engine
+
+
+class TestWal(TestMemory):
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[SqliteEngine]:
+        with closing(SqliteEngine(tmp_path / "store.db", mode="wal")) as engine:
+            assert engine.journal_mode == "wal"
+            yield engine
+
+
+@pytest.fixture(params=["wal", "truncate"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteEngine]:
+    with closing(SqliteEngine(tmp_path / "store.db", mode=request.param)) as engine:
+        yield engine
+
+
+def raw(engine: SqliteEngine) -> closing[sqlite3.Connection]:
+    """Another program's connection to the file."""
+    return closing(sqlite3.connect(engine.path or ":memory:", isolation_level=None))
+
+
+# -- many processes -------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+from contract.notes import *
+from orchstate.storage.sqlite import SqliteEngine
+
+path, mode, writer, count = sys.argv[1:]
+engine = SqliteEngine(Path(path), mode=mode, timeout_s=30)
+for n in range(1, int(count) + 1):
+    engine.commit(writer, [intent(n, created(f"{writer}{n}"))], decide)
+engine.close()
+"""
+
+
+@pytest.mark.parametrize("mode", ["wal", "truncate"])
+def test_processes_that_commit_at_once_make_one_gap_free_history(mode: str, tmp_path: Path) -> None:
+    path, here = tmp_path / "store.db", Path(__file__).parents[1]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, path, mode, writer, "40"], cwd=here)
+        for writer in "abcd"
+    ]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    with closing(SqliteEngine(path)) as engine:
+        assert [revision.row.seq for revision in engine.changes_since(0)] == list(range(1, 161))
+        assert {engine.applied(writer) for writer in "abcd"} == {40}
+        assert engine.check() == []
+
+
+def test_a_commit_elsewhere_is_noticed(engine: SqliteEngine) -> None:
+    engine.wait(0)
+    with closing(SqliteEngine(engine.path)) as other:
+        commit = threading.Timer(0.05, lambda: other.commit("b", [intent(1, created("x"))], decide))
+        commit.start()
+        assert any(engine.wait(1) for _ in range(20))
+        commit.join()
+    assert names(engine.snapshot()) == ["x"]
+
+
+def test_a_commit_of_a_program_that_rings_no_bell_is_noticed(engine: SqliteEngine) -> None:
+    engine.wait(0)
+    with raw(engine) as other:
+        other.execute("UPDATE clock SET seq = 7")
+    assert any(engine.wait(1) for _ in range(3))
+
+
+def test_an_own_commit_is_no_news(engine: SqliteEngine) -> None:
+    engine.wait(0)
+    engine.commit("a", [intent(1, created("x"))], decide)
+    assert engine.wait(0.05) is False
+
+
+# -- locks ----------------------------------------------------------------------------------
+
+
+def test_a_store_that_another_program_locks_is_left_alone_and_used_again_later(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db", mode="truncate", timeout_s=0.1)) as engine:
+        with raw(engine) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreLockedError, match=r"is locked by another program\. Close it there"):
+                engine.commit("a", [intent(1, created("x"))], decide)
+            assert engine.wait(0) is True
+        assert seqs(engine.commit("a", [intent(1, created("x"))], decide)) == [1]
+
+
+def test_a_process_that_keeps_the_sidecar_lock_is_named(tmp_path: Path) -> None:
+    from orchstate.locks import FileLock
+
+    with closing(SqliteEngine(tmp_path / "store.db", timeout_s=0.1)) as engine:
+        with FileLock(tmp_path / "store.db.lock"), pytest.raises(StoreLockedError, match=r"for 0\.1 s"):
+            engine.commit("a", [intent(1, created("x"))], decide)
+        assert seqs(engine.commit("a", [intent(1, created("x"))], decide)) == [1]
+
+
+def test_nothing_is_written_where_reading_was_asked_for(engine: SqliteEngine) -> None:
+    engine.commit("a", [intent(1, created("x"))], decide)
+    with closing(SqliteEngine(engine.path, read_only=True)) as reader:
+        assert names(reader.snapshot()) == ["x"]
+        with pytest.raises(ReadOnlyError, match="open for reading only"):
+            reader.commit("a", [intent(2, created("y"))], decide)
+        with pytest.raises(ReadOnlyError, match="may not be written"):
+            reader.query("DELETE FROM doc")
+
+
+# -- damage ---------------------------------------------------------------------------------
+
+
+def flips(value: str | bytes) -> Iterator[bytes]:
+    data = value if isinstance(value, bytes) else value.encode()
+    for position in range(len(data)):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[position] ^= 1 << bit
+            yield bytes(changed)
+
+
+def damage(engine: SqliteEngine, table: str, column: str, value: bytes) -> None:
+    with raw(engine) as other:
+        # As text, whatever the bytes are: that is what a changed bit on the disk makes of it.
+        other.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT)", [value])
+
+
+def test_every_changed_bit_of_a_body_is_detected(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x", text="é1"))], decide)
+        body = engine.snapshot().get(id_of("x")).body
+        for changed in flips(body):
+            damage(engine, "doc", "body", changed)
+            damage(engine, "rev", "body", changed)
+            with pytest.raises(CorruptStoreError, match="is damaged, so it is not used") as caught:
+                engine.snapshot().get(id_of("x"))
+            assert caught.value.ids == (id_of("x"),)
+            assert engine.changes_since(0) == []
+        damage(engine, "doc", "body", body.encode())
+        damage(engine, "rev", "body", body.encode())
+        assert engine.check() == []
+
+
+@pytest.mark.parametrize("column", ["diff", "txn", "label", "actor", "notebook", "cell", "verb"])
+def test_every_changed_bit_of_the_circumstances_is_detected(column: str, tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x"))], decide)
+        ((value,),) = engine.query(f"SELECT {column} FROM rev")
+        for changed in flips(value):
+            damage(engine, "rev", column, changed)
+            assert engine.changes_since(0) == []
+            assert [line for line in engine.check() if "history" in line]
+
+
+@pytest.mark.parametrize(
+    "column", ["revision", "seq", "schema", "created_us", "updated_us", "deleted", "foreign_seq"]
+)
+def test_a_changed_number_is_detected(column: str, tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x"))], decide)
+        with raw(engine) as other:
+            other.execute(f"UPDATE doc SET {column} = {column} + 1")
+        assert [line for line in engine.check() if "present row" in line]
+
+
+def test_a_damaged_present_row_is_read_from_the_history(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x", text="kept")), intent(2, created("y"))], decide)
+        sound = engine.snapshot().get(id_of("x"))
+        damage(engine, "doc", "body", b"{}")
+        assert engine.snapshot().get(id_of("x")) == sound
+        assert engine.snapshot().find("note", "x") == sound
+        assert names(engine.snapshot()) == ["x", "y"]
+        assert "is damaged and was read from the history" in caplog.text
+        assert outcomes(engine.commit("a", [intent(3, updated("x", size=1))], decide)) == {3: "committed"}
+        assert [line for line in engine.check() if "'x'" in line] == []
+
+
+def test_what_is_damaged_beyond_help_does_not_hide_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(n, created(f"x{n}")) for n in (1, 2, 3)], decide)
+        for table in ("doc", "rev"):
+            with raw(engine) as other:
+                other.execute(f"UPDATE {table} SET body = '{{}}' WHERE name = 'x2'")
+        assert names(engine.snapshot()) == names(engine.snapshot(3)) == ["x1", "x3"]
+        assert [revision.row.name for revision in engine.changes_since(0)] == ["x1", "x3"]
+        assert "note 'x2'" in caplog.text
+        assert len([line for line in engine.check() if "'x2'" in line]) == 2
+
+
+def test_an_edit_of_a_damaged_document_is_rejected_and_blocks_nobody(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x"))], decide)
+        damage(engine, "doc", "body", b"{}")
+        damage(engine, "rev", "body", b"{}")
+        commit = engine.commit("a", [intent(2, updated("x", size=1)), intent(3, created("y"))], decide)
+        assert outcomes(commit) == {2: "rejected", 3: "committed"}
+        assert commit.decisions[2].error == "CorruptStoreError"
+
+
+def test_a_missing_revision_is_reported(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+        engine.commit("a", [intent(1, created("x")), intent(2, deleted("x"))], decide)
+        with raw(engine) as other:
+            other.execute("DELETE FROM rev WHERE seq = 1")
+        assert engine.check() == ["The history has 1 revisions, and the clock says 2."]
+
+
+def test_a_file_that_is_cut_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(SqliteEngine(path)) as engine:
+        engine.commit("a", [intent(n, created(f"x{n}", text="x" * 2000)) for n in range(1, 30)], decide)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(CorruptStoreError, match=r"is damaged: .* Run: orchstate doctor"):
+        SqliteEngine(path)
+
+
+def test_a_backup_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "store.db", timeout_s=0.1)) as engine:
+        with raw(engine) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreLockedError):
+                engine.backup(tmp_path / "copy.db")
+        assert not (tmp_path / "copy.db").exists()
+
+
+def test_the_file_is_private_to_its_owner(tmp_path: Path) -> None:
+    with closing(SqliteEngine(tmp_path / "new" / "store.db")):
+        assert (tmp_path / "new" / "store.db").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_engine_shows_where_it_is(tmp_path: Path) -> None:
+    engine = SqliteEngine(tmp_path / "store.db")
+    assert repr(engine) == f"<SqliteEngine {tmp_path / 'store.db'}: {engine.journal_mode}>"
+    engine.close()
+    assert repr(engine) == f"<SqliteEngine {tmp_path / 'store.db'}: closed>"

@@ -1,0 +1,134 @@
+"""Reprs: one cheap line of state, without an address, a secret, or a look at the disk."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import orchstate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from orchstate.store import Store
+
+KEY = "sk-proj-0123456789abcdef0123"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with orchstate.open(tmp_path / "store.db", secrets="memory") as store:
+        gpt = store.configs.create("openai", name="gpt", model="gpt-y", temperature=0.5, api_key=KEY)
+        store.configs.create("ollama", name="local")
+        gpt.temperature = 0.7
+        store.settings.agents.timeout = 5_000
+        store.flush()
+        yield store
+
+
+OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
+    "store": (lambda store: store, r"<Store /.*store\.db: ready, 2 configs in memory>"),
+    "configs": (lambda store: store.configs, r"<2 configs in memory: gpt, local>"),
+    "config": (lambda store: store.configs["gpt"], r"<Config gpt: openai, gpt-y, temperature 0\.7>"),
+    "bare config": (lambda store: store.configs["local"], r"<Config local: ollama, no model>"),
+    "settings": (lambda store: store.settings, r"<Settings agents\.timeout=5000>"),
+    "section": (lambda store: store.settings.agents, r"<agents timeout=5000, retry_attempts=2>"),
+    "secret": (lambda store: store.configs["gpt"].api_key, r"SecretRef\(memory: \*{8}\)"),
+    "history": (lambda store: store.history, r"<History: 4 revisions>"),
+    "past": (lambda store: store.at(1), r"<PastState at revision 1>"),
+    "past configs": (lambda store: store.at(1).configs, r"<past configs: not read yet>"),
+    "receipt": (
+        lambda store: store.configs["gpt"].update(seed=1).wait(),
+        r"<Receipt committed as revision 3>",
+    ),
+    "new receipt": (lambda store: store.configs["gpt"].update(seed=2), r"<Receipt (accepted|committed.*)>"),
+    "undone": (lambda store: store.undo(), r"<Undone settings\.agents\.timeout>"),
+    "nothing undone": (lambda store: store.redo(), r"<Undone nothing>"),
+    "validation": (lambda store: store.configs["gpt"].validation, r"Validation\(ready=True, issues=\(\)\)"),
+    "engine": (lambda store: store._engine, r"<SqliteEngine /.*: (wal|truncate)>"),
+    "providers": (lambda store: store.providers, r"<Registry: .*openai.*>"),
+    "secrets": (lambda store: store.secrets, r"<Secrets memory>"),
+}
+
+
+@pytest.mark.parametrize(("make", "expected"), OBJECTS.values(), ids=OBJECTS)
+def test_a_repr_is_one_cheap_line_of_state(make: Callable[[Store], Any], expected: str, store: Store) -> None:
+    thing = make(store)
+    repr(thing)
+    start = time.perf_counter()
+    text = repr(thing)
+    took_ms = (time.perf_counter() - start) * 1000
+    assert re.fullmatch(expected, text), text
+    assert took_ms < 5
+    assert "0x" not in text
+    assert KEY not in text
+
+
+def test_no_repr_reads_the_disk(store: Store) -> None:
+    things = [
+        make(store) for name, (make, _) in OBJECTS.items() if "undone" not in name and "receipt" not in name
+    ]
+    assert store.path is not None
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        # Whoever reads the file now waits for seconds, and raises then.
+        other.execute("BEGIN EXCLUSIVE")
+        start = time.perf_counter()
+        for thing in things:
+            repr(thing)
+        assert time.perf_counter() - start < 1
+
+
+def test_a_large_store_has_a_short_and_quick_repr(tmp_path: Path) -> None:
+    with orchstate.open(tmp_path / "store.db") as store:
+        with store.transaction():
+            for number in range(1000):
+                store.configs.create("openai", name=f"config {number:04}")
+        list(store.configs)
+        start = time.perf_counter()
+        texts = [repr(store), repr(store.configs)]
+        assert (time.perf_counter() - start) * 1000 < 2 * 5
+        assert texts[1].startswith("<1000 configs: config 0000, config 0001,")
+        assert all(len(text) < 300 for text in texts)
+
+
+def test_a_config_with_a_faulty_value_has_a_repr(store: Store) -> None:
+    gpt = store.configs["gpt"]
+    faulty = gpt.document().model_copy(update={"temperature": "hot"})
+    gpt.show(faulty)
+    assert repr(gpt) == "<Config gpt: openai, gpt-y, temperature hot>"
+
+
+def test_reprs_outlive_the_store(store: Store) -> None:
+    things = [
+        store,
+        store.configs,
+        store.configs["gpt"],
+        store.settings,
+        store.settings.agents,
+        store.history,
+    ]
+    store.configs["local"].delete()
+    store.close()
+    assert all("\n" not in repr(thing) for thing in things)
+    assert repr(store).endswith("closed>")
+
+
+def test_events_show_what_they_are(store: Store) -> None:
+    heard: list[orchstate.Event] = []
+    store.subscribe(heard.append, orchstate.Updated)
+    store.configs["gpt"].seed = 7
+    store.flush()
+    assert repr(heard[0]).startswith("Updated(kind='config', ")
+    assert "'seed': (None, 7)" in repr(heard[0])
+
+
+def test_a_past_collection_names_what_it_has_read(store: Store) -> None:
+    past = store.at(2).configs
+    assert list(past) == ["gpt", "local"]
+    assert repr(past) == "<2 past configs: gpt, local>"

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from ipywidgets import Widget
+
+from orchstate.models.secret import SecretRef, env
+from orchstate.opening import open
+from orchstate.secrets import VaultStore
+from orchstate.widgets.config_form import ConfigForm
+from tests.secrets.vaults import PASSPHRASE, quick_kdf
+from tests.widgets.tree import KEY, all_of, from_page, shown, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchstate.config import Config
+    from orchstate.store import Store
+    from orchstate.widgets.secret_row import SecretRow
+
+
+def row_of(config: Config) -> SecretRow:
+    return cast("SecretRow", config.form().rows["api_key"])
+
+
+@pytest.fixture
+def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VaultStore:
+    monkeypatch.delenv("ORCHSTATE_VAULT_PASSPHRASE", raising=False)
+    monkeypatch.delenv("ORCHSTATE_VAULT_PASSPHRASE_FILE", raising=False)
+    return VaultStore(tmp_path / "vault.json", _new_kdf=quick_kdf)
+
+
+@pytest.fixture
+def in_vault(vault: VaultStore) -> Iterator[Config]:
+    with open(":memory:", secrets=vault) as store:
+        yield store.configs.create("openai", name="gpt")
+
+
+class TestTyping:
+    def test_a_typed_key_is_saved_and_the_place_is_named(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value=KEY)
+        assert gpt.api_key.get_secret_value() == KEY
+        assert "Saved in memory" in words(row.box)
+
+    def test_the_entry_is_gone_while_a_key_is_set(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        assert {row.entry, row.save} <= set(shown(row.box))
+        from_page(row.entry, value=KEY)
+        assert not {row.entry, row.save} & set(shown(row.box))
+        assert {row.replace, row.remove.ask} <= set(shown(row.box))
+
+    def test_spaces_around_a_key_are_taken_off_and_mentioned(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value=f" {KEY} ")
+        assert gpt.api_key.get_secret_value() == KEY
+        assert "Spaces or line breaks around the key were taken off." in words(row.box)
+
+    def test_an_unusual_key_is_saved_with_a_doubt(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value="my-key")
+        assert gpt.api_key.is_set
+        assert "does not look like the usual API key" in words(row.box)
+
+    def test_what_cannot_be_a_key_is_refused_without_being_shown(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value="********")
+        assert "This is the mask that stands for a key" in words(row.box)
+        assert not gpt.api_key.is_set
+
+    def test_saving_nothing_asks_for_the_key(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        row.save.click()
+        assert "Type the key first." in words(row.box)
+
+    def test_what_was_said_of_an_old_key_goes_with_it(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        row.save.click()
+        gpt.api_key = KEY
+        assert "Type the key first." not in words(row.box)
+        from_page(row.entry, value="my-key")
+        gpt.api_key = f"{KEY}-2"
+        assert "does not look like" not in words(row.box)
+
+    def test_the_history_knows_the_form(self, store: Store, gpt: Config) -> None:
+        from_page(row_of(gpt).entry, value=KEY)
+        store.flush()
+        changes = store.history.changes()
+        assert (changes["field"].iloc[-1], changes["cell"].iloc[-1]) == ("api_key", "form")
+
+    def test_a_key_is_saved_beside_the_event_loop(self) -> None:
+        async def type_it() -> str:
+            with open(":memory:") as store:
+                config = store.configs.create("openai", name="gpt")
+                row = row_of(config)
+                from_page(row.entry, value=KEY)
+                assert "Saving…" in words(row.box)
+                while "Saved in memory" not in words(row.box):
+                    await asyncio.sleep(0.005)
+                return config.api_key.get_secret_value()
+
+        assert asyncio.run(asyncio.wait_for(type_it(), 10)) == KEY
+
+
+class TestKeptOut:
+    def test_no_state_of_any_widget_has_the_key(self, gpt: Config) -> None:
+        form = gpt.form()
+        from_page(form.rows["api_key"].entry, value=KEY)
+        states = [widget.get_state() for widget in all_of(form)]
+        assert len(states) > 50
+        assert KEY not in str(states)
+        assert KEY not in str(Widget.get_manager_state())
+
+    def test_no_message_to_the_page_has_the_key(self, gpt: Config, sent: list[dict[str, Any]]) -> None:
+        form = gpt.form()
+        from_page(form.rows["api_key"].entry, value=KEY)
+        assert len(sent) > 50
+        assert KEY not in str(sent)
+
+    def test_neither_repr_nor_text_nor_log_has_the_key(
+        self, gpt: Config, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG):
+            form = gpt.form()
+            from_page(form.rows["api_key"].entry, value=f" {KEY} ")
+        assert KEY not in f"{form!r} {form.describe()} {form._repr_mimebundle_()} {caplog.text}"
+        assert "API key      in memory" in form.describe()
+
+    def test_a_key_that_waits_for_the_vault_is_masked(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        assert row._outcome.waiting is not None
+        assert KEY not in f"{vars(row)}"
+
+
+class TestChanging:
+    def test_a_key_can_be_replaced(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value=KEY)
+        row.replace.click()
+        from_page(row.entry, value=f"{KEY}-2")
+        assert gpt.api_key.get_secret_value() == f"{KEY}-2"
+        assert row.entry not in set(shown(row.box))
+
+    def test_replacing_can_be_given_up(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value=KEY)
+        row.replace.click()
+        assert row.entry in set(shown(row.box))
+        row.cancel.click()
+        assert gpt.api_key.get_secret_value() == KEY
+        assert row.replace in set(shown(row.box))
+
+    def test_a_key_is_removed_when_that_is_confirmed(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        from_page(row.entry, value=KEY)
+        row.remove.ask.click()
+        assert gpt.api_key.is_set
+        row.remove.yes.click()
+        assert not gpt.api_key.is_set
+        assert row.entry in set(shown(row.box))
+
+    def test_a_key_set_in_a_cell_shows_at_once(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        gpt.api_key = KEY
+        assert "Saved in memory" in words(row.box)
+
+    def test_a_row_of_a_store_for_reading_cannot_be_changed(self, tmp_path: Path) -> None:
+        with open(tmp_path / "s.db", secrets="memory") as store:
+            store.configs.create("openai", name="gpt")
+        with open(tmp_path / "s.db", secrets="memory", read_only=True) as store:
+            row = row_of(store.configs["gpt"])
+            assert row.entry.disabled and row.save.disabled
+
+
+class TestEnvironment:
+    def test_a_variable_that_is_set_is_offered_and_not_taken(
+        self, gpt: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        row = row_of(gpt)
+        (offer,) = row.offers.children
+        assert offer.description == "Use OPENAI_API_KEY from the environment"
+        assert not gpt.api_key.is_set
+
+    def test_an_offer_that_is_taken_refers_to_the_variable(
+        self, gpt: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        row = row_of(gpt)
+        row.offers.children[0].click()
+        assert gpt.api_key == SecretRef(source="env", name="OPENAI_API_KEY")
+        assert "From OPENAI_API_KEY (environment)" in words(row.box)
+
+    def test_nothing_is_offered_when_nothing_is_set(self, gpt: Config) -> None:
+        assert row_of(gpt).offers.children == ()
+
+    def test_a_variable_that_is_not_set_any_more_is_said_to_be_missing(
+        self, gpt: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        gpt.api_key = env("OPENAI_API_KEY")
+        assert "OPENAI_API_KEY is not set in the environment" in words(row_of(gpt).box)
+
+
+class TestVault:
+    def test_a_key_waits_until_the_vault_has_a_passphrase(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        assert "Choose a passphrase for it, of at least 8 characters." in words(row.box)
+        assert row.entry not in set(shown(row.box))
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert in_vault.api_key.get_secret_value() == KEY
+        assert "Saved in the vault" in words(row.box)
+
+    def test_a_wrong_passphrase_can_be_mended_and_the_key_is_not_lost(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        from_page(row.passphrase, value="short")
+        assert "orch-error" in words(row.box)
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert in_vault.api_key.get_secret_value() == KEY
+
+    def test_unlocking_with_nothing_asks_for_the_passphrase(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        row.unlock.click()
+        assert "Type the passphrase first." in words(row.box)
+        assert row._outcome.waiting is not None
+
+    def test_a_waiting_key_can_be_dropped(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        row.cancel.click()
+        assert row._outcome.waiting is None
+        assert row.entry in set(shown(row.box))
+
+    def test_a_locked_key_asks_for_the_passphrase_of_the_vault(
+        self, in_vault: Config, vault: VaultStore
+    ) -> None:
+        vault.unlock(PASSPHRASE)
+        in_vault.api_key = KEY
+        vault.lock()
+        row = row_of(in_vault)
+        assert "Type its passphrase to unlock it." in words(row.box)
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert not vault.locked
+        assert row.passphrase not in set(shown(row.box))
+
+    def test_unlocking_in_one_form_unlocks_all(self, in_vault: Config, vault: VaultStore) -> None:
+        vault.unlock(PASSPHRASE)
+        in_vault.api_key = KEY
+        vault.lock()
+        one, other = row_of(in_vault), row_of(in_vault)
+        from_page(one.passphrase, value=PASSPHRASE)
+        assert "(locked)" not in words(other.box)
+
+    def test_a_passphrase_is_in_no_state(self, in_vault: Config) -> None:
+        form = in_vault.form()
+        row = cast("SecretRow", form.rows["api_key"])
+        from_page(row.entry, value=KEY)
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert PASSPHRASE not in str([widget.get_state() for widget in all_of(form)])
+
+    def test_the_fallback_to_the_vault_is_announced(
+        self, tmp_path: Path, vault: VaultStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ORCHSTATE_VAULT", str(tmp_path / "other.json"))
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        with open(tmp_path / "s.db") as store:
+            row = row_of(store.configs.create("openai", name="gpt"))
+            from_page(row.entry, value=KEY)
+            assert "The keyring of this machine cannot be used" in words(row.box)
+            from_page(row.passphrase, value=PASSPHRASE)
+            assert "Saved in the vault" in words(row.box)
+            assert "Keys go to the encrypted vault" in words(row.box)
+
+
+def test_a_form_is_given_up_with_its_rows(gpt: Config) -> None:
+    form = ConfigForm(gpt)
+    widgets = list(all_of(form))
+    form.close()
+    assert all(widget.comm is None for widget in widgets if "orch-stylesheet" not in widget._dom_classes)
