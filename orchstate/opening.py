@@ -180,13 +180,15 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> None:
     found = outbox.records()
     try:
         intents = [Intent.decode(record) for record in found.records]
-        count = adopted(intents, engine, kinds, outbox.writer)
+        decisions = adopted(intents, engine, kinds, outbox.writer)
     except (OrchstateError, ValueError) as error:
         logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
         outbox.close(keep=True)
         return
-    if count:
-        logger.info("Adopted %d edits of a process that had died.", count)
+    if decisions:
+        logger.info("Adopted %d edits of a process that had died.", len(decisions))
+    for refused in (decision for decision in decisions if decision.reason):
+        logger.warning("An edit of a process that had died was not committed: %s", refused.reason)
     if found.damaged_bytes:
         aside = outbox.set_aside()
         logger.error(

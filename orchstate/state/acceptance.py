@@ -177,6 +177,8 @@ class Acceptance(Present):
         self.delivery.attach()
         try:
             with uninterrupted, self.lock:
+                # Another thread may have closed it while this one waited for the lock.
+                self._check_usable()
                 if self._inbox and not self._transaction:
                     self._absorb()
                 yield time.time_ns() // 1000

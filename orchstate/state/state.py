@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
     from orchstate.state.receipt import Receipt
-    from orchstate.storage.engine import Engine
+    from orchstate.storage.engine import Decision, Engine
 
 logger = logging.getLogger(__name__)
 
@@ -191,19 +191,23 @@ class State(Acceptance):
             logger.warning("Closed with open edits: %s", error)
         self._writer.stop()
         self.catch_up()
-        self.closed = True
-        if self._journal:
-            self._journal.close(keep=self.pending > 0)
+        with self.lock:
+            # An edit of another thread is now either counted, or refused.
+            self.closed = True
+            if self._journal:
+                self._journal.close(keep=self.pending > 0)
         self.engine.close()
         self.delivery.put(self._changed)
         self._hand_out()
 
 
-def adopted(intents: Iterable[Intent], engine: Engine, kinds: Kinds, writer: str) -> int:
-    """Commit what a dead process had accepted; returns how many intents were left to do."""
+def adopted(intents: Iterable[Intent], engine: Engine, kinds: Kinds, writer: str) -> list[Decision]:
+    """Commit what a dead process had accepted; returns what became of the intents that were left to do."""
     done = engine.applied(writer)
     left = [intent for intent in intents if intent.n > done]
+    decisions: list[Decision] = []
     # In batches, so that nobody waits long for the lock.
     for start in range(0, len(left), MAX_BATCH):
-        engine.commit(writer, left[start : start + MAX_BATCH], decider(kinds))
-    return len(left)
+        commit = engine.commit(writer, left[start : start + MAX_BATCH], decider(kinds))
+        decisions += commit.decisions.values()
+    return decisions

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from testbed.disk import small_files
 
 from orchstate.errors import SetupError
 from orchstate.exchange.reading import read_setup
@@ -111,14 +110,8 @@ def test_a_path_that_no_system_takes_is_an_error_of_ours(tmp_path: Path) -> None
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "setup.json"
     path.write_text("old")
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(SetupError, match=r"the file cannot be written \(File too large\)"):
-            replace_file(path, b"x" * 10_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with small_files(), pytest.raises(SetupError, match=r"the file cannot be written \(File too large\)"):
+        replace_file(path, b"x" * 10_000)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["setup.json"]
 
 

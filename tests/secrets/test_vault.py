@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import stat
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from testbed.disk import small_files
 
 from orchstate.errors import SecretUnavailableError, ValidationError, WrongPassphraseError
 from orchstate.locks import FileLock
@@ -225,7 +225,7 @@ def test_a_failing_write_leaves_the_old_entry(vault: VaultStore) -> None:
     vault.set("gpt", "sk-1")
     before = vault.path.read_bytes()
     with (
-        _small_files(),
+        small_files(),
         pytest.raises(
             SecretUnavailableError, match=r"could not be written: File too large.*Nothing"
         ) as caught,
@@ -345,14 +345,3 @@ def _set(vault: VaultStore, caught: list[Exception]) -> None:
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-class _small_files:
-    """Let this process write no file over 4 kB: a full disk, as far as a program can tell."""
-
-    def __enter__(self) -> None:
-        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, self._before[1]))
-
-    def __exit__(self, *error: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)

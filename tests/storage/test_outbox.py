@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import shutil
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from testbed.disk import small_files
 
 from orchstate.errors import StoreWriteError
 from orchstate.storage.outbox import DAMAGED_SUFFIX, RESET_BYTES, Outbox, adopt_all, scan
@@ -87,44 +86,38 @@ def test_closing_removes_the_file_unless_it_is_kept(tmp_path: Path) -> None:
 # -- a disk that takes no more --------------------------------------------------------------
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow above 4 kB, as on a full disk: a write is cut short, the next one fails."""
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-
-
-@pytest.mark.usefixtures("small_files")
 def test_a_write_that_is_cut_short_is_refused_and_leaves_nothing(outbox: Outbox) -> None:
     size = outbox.path.stat().st_size
-    with pytest.raises(StoreWriteError, match=r"only \d+ of 5008 bytes fit on the disk. Nothing was changed"):
+    with (
+        small_files(),
+        pytest.raises(StoreWriteError, match=r"only \d+ of 5008 bytes fit on the disk. Nothing was"),
+    ):
         outbox.append(b"x" * 5000)
     assert outbox.path.stat().st_size == size
     outbox.append(b"small")
     assert outbox.records().records == (*PAYLOADS, b"small")
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_write_that_fails_is_refused_and_leaves_nothing(outbox: Outbox) -> None:
     outbox.append(b"x" * (4096 - outbox.path.stat().st_size - 8))
-    with pytest.raises(StoreWriteError, match="File too large"):
+    with small_files(), pytest.raises(StoreWriteError, match="File too large"):
         outbox.append(b"y")
     assert len(outbox.records().records) == len(PAYLOADS) + 1
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("chattr"), reason="needs root and chattr")
-@pytest.mark.usefixtures("small_files")
-def test_nothing_is_appended_behind_a_torn_record_that_cannot_be_cut(outbox: Outbox) -> None:
-    subprocess.run(["chattr", "+a", outbox.path], check=True)
-    try:
-        with pytest.raises(StoreWriteError, match="fit on the disk"):
+def test_nothing_is_appended_behind_a_torn_record_that_cannot_be_cut(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, size: int) -> None:
+        raise PermissionError("not permitted")
+
+    with monkeypatch.context() as broken:
+        # An imitation: no file system takes appends, refuses to cut, and can be had everywhere.
+        broken.setattr(os, "ftruncate", refuse)
+        with small_files(), pytest.raises(StoreWriteError, match="fit on the disk"):
             outbox.append(b"x" * 5000)
         with pytest.raises(StoreWriteError, match="not permitted"):
             outbox.append(b"refused")
-    finally:
-        subprocess.run(["chattr", "-a", outbox.path], check=True)
     outbox.append(b"accepted")
     found = outbox.records()
     assert (found.records, found.damaged_bytes) == ((*PAYLOADS, b"accepted"), 0)
@@ -137,13 +130,8 @@ def test_a_folder_that_takes_no_file_is_an_error_with_the_next_step(tmp_path: Pa
 
 
 def test_an_outbox_that_cannot_be_begun_leaves_no_file(tmp_path: Path) -> None:
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50, usual[1]))
-    try:
-        with pytest.raises(StoreWriteError, match="or free some space"):
-            Outbox.create(tmp_path, store_id="s", writer="w")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    with small_files(50), pytest.raises(StoreWriteError, match="or free some space"):
+        Outbox.create(tmp_path, store_id="s", writer="w")
     assert list(tmp_path.iterdir()) == []
 
 
