@@ -65,6 +65,15 @@ def _wait_until_ready(logs: list[Path]) -> None:
         time.sleep(0.005)
 
 
+def _kill(pid: int) -> None:
+    """Kill a process and wait until it is gone, and with it its locks."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.001)
+
+
 def _kill_rounds(nursery: Nursery, folder: Path, rounds: int, *, mode: str, journal: str) -> Path:
     """Run three writers again and again on one store, killing each at a moment of its own."""
     store, chance = folder / "store.db", random.Random(f"{mode} {journal}")
@@ -80,11 +89,10 @@ def _kill_rounds(nursery: Nursery, folder: Path, rounds: int, *, mode: str, jour
             _wait_until_ready(logs)
             while pids:
                 time.sleep(chance.uniform(0, 0.06))
-                os.kill(pids.pop(), signal.SIGKILL)
+                _kill(pids.pop())
         finally:
             for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                _kill(pid)
     return store
 
 
