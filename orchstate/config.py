@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import Issue, NotFoundError, SecretError, ValidationError
+from orchstate.errors import DuplicateNameError, Issue, NotFoundError, SecretError, ValidationError
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import ENVELOPE, leaves
 from orchstate.models.secret import SecretRef
@@ -345,18 +345,22 @@ class Configs(Collection[Config]):
         UnknownFieldError, NotFoundError
             If there is no such field or provider.
         """
-        if name in self:
-            config = self[name]
-            changes = values if provider in (None, config.provider) else {"provider": provider, **values}
-            if provider is not None:
-                self._registry.get(provider)
-            config._assign(_without_same_secrets(config, changes))
-            return config
-        if provider is None:
-            raise ValidationError(
-                f"There is no config {name!r} yet, so it needs a provider: upsert({name!r}, 'openai', ...)."
-            )
-        return self._make(provider, name, values, upsert=True)
+        if name not in self:
+            if provider is None:
+                example = f"upsert({name!r}, 'openai', ...)"
+                raise ValidationError(f"There is no config {name!r} yet, so it needs a provider: {example}.")
+            try:
+                return self._make(provider, name, values, upsert=True)
+            except DuplicateNameError:
+                # Another process has made it just now.
+                if name not in self:
+                    raise
+        config = self[name]
+        changes = values if provider in (None, config.provider) else {"provider": provider, **values}
+        if provider is not None:
+            self._registry.get(provider)
+        config._assign(_without_same_secrets(config, changes))
+        return config
 
     def to_frame(self) -> pd.DataFrame:
         """Return all configs as a DataFrame, one row each, indexed by ``name`` (string).

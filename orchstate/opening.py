@@ -155,14 +155,17 @@ def _close_all() -> None:
 def _open_new(path: Path | None, options: Options) -> Store:
     engine = SqliteEngine(path, read_only=options.read_only)
     vault_path = _vault_path()
+    journal: Any = None
     try:
-        journal: Any = None
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
             journal = _journal(path, engine)
         return Store(engine, journal, options, vault_path=vault_path)
     except BaseException:
+        if journal:
+            # Nothing was accepted yet.
+            journal.close(keep=False)
         engine.close()
         raise
 

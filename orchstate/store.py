@@ -409,8 +409,14 @@ class Store(HasTraits):
 
     def _drop_unused(self, id: str, ref: SecretRef) -> None:
         """Remove the value of a key in the background, unless the document refers to it after all."""
-        now = self._state.seen(id)
-        if ref.source not in ("none", "env") and ref not in references(now.body() if now else {}):
+        if ref.source in ("none", "env"):
+            return
+        try:
+            now = self._state.seen(id)
+        except StoreError as error:
+            logger.warning("Whether a key is still used could not be seen, so it is kept: %s", error)
+            return
+        if ref not in references(now.body() if now else {}):
             self._state.in_background(partial(self._delete_secret, ref))
 
     def _delete_secret(self, ref: SecretRef) -> None:

@@ -263,6 +263,15 @@ def test_a_store_that_another_program_locks_is_refused_in_bounded_time(locked: P
     assert time.monotonic() - start < 15
 
 
+def test_an_opening_that_fails_late_leaves_no_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled(tmp_path / "store.db")
+    with pytest.raises(orchstate.ValidationError, match=r"secrets='keyrign' is not known"):
+        orchstate.open(path, secrets="keyrign")  # type: ignore[arg-type]
+    assert list((tmp_path / "store.db.outbox").iterdir()) == []
+    with orchstate.open(path) as store:
+        assert list(store.configs) == ["gpt"]
+
+
 def test_a_place_that_takes_no_outbox_is_refused_and_can_be_mended(tmp_path: Path) -> None:
     path = filled(tmp_path / "store.db")
     (tmp_path / "store.db.outbox").rmdir()

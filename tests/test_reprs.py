@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+import timeit
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,15 +59,17 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
 }
 
 
+def quickest_ms(thing: object) -> float:
+    """How long the repr takes, apart from what else this machine does."""
+    return min(timeit.repeat(partial(repr, thing), number=1, repeat=20)) * 1000
+
+
 @pytest.mark.parametrize(("make", "expected"), OBJECTS.values(), ids=OBJECTS)
 def test_a_repr_is_one_cheap_line_of_state(make: Callable[[Store], Any], expected: str, store: Store) -> None:
     thing = make(store)
-    repr(thing)
-    start = time.perf_counter()
     text = repr(thing)
-    took_ms = (time.perf_counter() - start) * 1000
     assert re.fullmatch(expected, text), text
-    assert took_ms < 5
+    assert quickest_ms(thing) < 5
     assert "0x" not in text
     assert KEY not in text
 
@@ -90,9 +94,9 @@ def test_a_large_store_has_a_short_and_quick_repr(tmp_path: Path) -> None:
             for number in range(1000):
                 store.configs.create("openai", name=f"config {number:04}")
         list(store.configs)
-        start = time.perf_counter()
         texts = [repr(store), repr(store.configs)]
-        assert (time.perf_counter() - start) * 1000 < 2 * 5
+        assert quickest_ms(store) < 5
+        assert quickest_ms(store.configs) < 5
         assert texts[1].startswith("<1000 configs: config 0000, config 0001,")
         assert all(len(text) < 300 for text in texts)
 

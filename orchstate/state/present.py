@@ -18,6 +18,7 @@ from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, Orchs
 from orchstate.state.delivery import Delivery
 from orchstate.state.entry import Entry
 from orchstate.state.events import Event, event_of, events_of_refused
+from orchstate.state.interrupts import uninterrupted
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
@@ -212,7 +213,7 @@ class Present:
         if self._transaction or self.delivery.is_running or not self.delivery.is_owner:
             return
         self.delivery.attach()
-        with self.lock:
+        with uninterrupted, self.lock:
             self._absorb()
         self._hand_out()
 

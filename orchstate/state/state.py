@@ -55,6 +55,8 @@ class State(Acceptance):
     ) -> tuple[str, Receipt]:
         """Create a document; returns its id and the receipt.
 
+        With `upsert` one of this name that somebody else has just made is changed instead.
+
         Raises
         ------
         DuplicateNameError
@@ -66,11 +68,15 @@ class State(Acceptance):
         """
         check_name(name)
         with self._editing() as at_us:
-            self._check_unused(kind, name)
+            # In this order: looking for an id meets what others have made a moment ago.
             id = self._new_id(kind, name)
-            user = self._origin().actor
-            step = edits.create(self.kinds[kind], id, name, values, at_us, user=user, upsert=upsert)
-            return id, self._submit([step], at_us)
+            known = self._find(kind, name) if upsert else None
+            if known is None:
+                self._check_unused(kind, name)
+                user = self._origin().actor
+                step = edits.create(self.kinds[kind], id, name, values, at_us, user=user, upsert=upsert)
+                return id, self._submit([step], at_us)
+        return known, self.update(known, values)
 
     def delete(self, id: str) -> Receipt:
         """Delete a document; its history stays.

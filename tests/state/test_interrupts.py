@@ -162,7 +162,7 @@ def test_a_hail_of_interrupts_loses_no_edit_and_doubles_none(tmp_path: Path) -> 
     done: list[Any] = [json.loads(line) for line in log.read_bytes().rpartition(b"\n")[0].split(b"\n")]
     with orchstate.open(path) as store:
         seeds = store.history.changes("gpt", field="seed")["new"].tolist()
-        assert len(done) > 500
+        assert len(done) > 50
         assert sorted(set(seeds)) == seeds
         assert set(done) <= set(seeds)
         assert store._engine.check() == []

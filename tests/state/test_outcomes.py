@@ -147,6 +147,26 @@ def test_failures_are_logged_once_and_not_at_every_try(
     assert caplog.text.count("Not committed, will be tried again") == 1
 
 
+def test_an_error_that_nobody_foresaw_is_logged_and_the_writer_goes_on(
+    disk: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, real = disk._engine, disk._engine.commit
+    tries: list[int] = []
+
+    def failing_once(writer: str, intents: Any, decide: Any) -> Any:
+        tries.append(len(intents))
+        if len(tries) == 1:
+            raise ZeroDivisionError("unforeseen")
+        return real(writer, intents, decide)
+
+    engine.commit = failing_once  # type: ignore[method-assign]
+    assert disk.configs["gpt"].update(temperature=0.9).wait(20).state == "committed"
+    assert "The writer met an error that it does not know" in caplog.text
+    assert "ZeroDivisionError: unforeseen" in caplog.text
+    disk.flush()
+    assert (disk.status, disk.error) == ("ready", None)
+
+
 def test_a_flush_that_fails_twice_succeeds_later(disk: Store, locked: Callable[[], None]) -> None:
     disk.configs["gpt"].temperature = 0.9
     for _ in range(2):

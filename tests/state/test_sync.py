@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from testbed.kernel import Kernel
 from testbed.observing import changes_of
 
 import orchstate
@@ -12,8 +13,6 @@ from orchstate.errors import ConflictError, DuplicateNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from testbed.kernel import Kernel
 
     from orchstate.store import Store
 
@@ -253,6 +252,39 @@ def test_of_two_that_upsert_one_name_both_are_kept(
     assert (new.temperature, new.max_tokens, new.sync_state, disk.error) == (0.5, 7, "saved", None)
     assert new.id == other("new.id")
     assert len(disk.configs) == 2
+
+
+@pytest.mark.parametrize("look", [1, 2, 3, 4])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_an_upsert_never_minds_who_was_faster(look: int, is_listed: bool, disk: Store, other: Kernel) -> None:
+    """At whichever of its looks at the names the other process has made the config."""
+    state, real, looks = disk._state, disk._state._find, []
+    if is_listed:
+        list(disk.configs)
+
+    def find(kind: str, name: str) -> str | None:
+        found = real(kind, name)
+        looks.append(name)
+        if len(looks) == look:
+            other("store.configs.create('openai', name='new', max_tokens=7); store.flush()")
+        return found
+
+    state._find = find  # type: ignore[method-assign]
+    new = disk.configs.upsert("new", "openai", temperature=0.5)
+    state._find = real  # type: ignore[method-assign]
+    disk.flush()
+    disk.refresh()
+    assert len(looks) >= look
+    assert (new.name, new.temperature, new.max_tokens, disk.error) == ("new", 0.5, 7, None)
+
+
+def test_whoever_is_active_first_in_two_processes_is_no_error(disk: Store) -> None:
+    setup = f"import orchstate; store = orchstate.open({str(disk.path)!r}, secrets='memory', actor='me')"
+    with Kernel(setup) as twin:
+        twin("store.active = 'gpt'; store.flush()")
+        disk.active = "gpt"
+        disk.flush()
+        assert (disk.error, disk.active) == (None, disk.configs["gpt"])
 
 
 def test_a_name_that_another_took_is_refused(disk: Store, other: Kernel, held: Callable[[], None]) -> None:

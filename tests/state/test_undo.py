@@ -123,6 +123,14 @@ def test_a_deletion_whose_name_was_taken_is_left_alone(disk: Store, other: Kerne
     assert list(disk.configs) == ["GPT"]
 
 
+def test_an_edit_of_what_others_deleted_is_left_alone(disk: Store, other: Kernel) -> None:
+    disk.configs["gpt"].temperature = 0.9
+    disk.flush()
+    other("store.refresh(); gpt.delete(); store.flush()")
+    disk.refresh()
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt>"
+
+
 def test_a_rename_whose_old_name_was_taken_is_left_alone(disk: Store, other: Kernel) -> None:
     gpt = disk.configs["gpt"]
     gpt.name = "new"
