@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_without_a_notebook_it_is_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    monkeypatch.setattr(sys, "argv", ["/home/me/work/tune.py", "--fast"])
+    monkeypatch.setattr(sys, "argv", ["/home/me/code/tune.py", "--fast"])
     assert (notebook_name(), cell(), cell_source()) == ("tune.py", "", "")
 
 
