@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchstate.config import Config, OrchstateWarning
+    from orchstate.config import Config
     from orchstate.errors import (
         BackupError,
         ClosedError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         NewerSchemaError,
         NotFoundError,
         OrchstateError,
+        OrchstateWarning,
         ProviderError,
         ReadOnlyError,
         SecretError,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "orchstate.config": ("Config", "OrchstateWarning"),
+    "orchstate.config": ("Config",),
     "orchstate.errors": (
         "BackupError",
         "ClosedError",
@@ -64,6 +65,7 @@ _HOMES = {
         "NewerSchemaError",
         "NotFoundError",
         "OrchstateError",
+        "OrchstateWarning",
         "ProviderError",
         "ReadOnlyError",
         "SecretError",

@@ -209,9 +209,9 @@ def _open(options: Namespace, *, read_only: bool) -> Store:
 
 def _open_or_empty(options: Namespace) -> Store:
     """Open the store for reading, or stand in for one that would be made."""
-    from orchstate.opening import _resolve, open
+    from orchstate.opening import open, resolve
 
-    path = _resolve(options.store)
+    path = resolve(options.store)
     return open(":memory:") if path is None or not path.exists() else open(path, read_only=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets as tokens
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from orchstate.models.document import ENVELOPE, leaves
 from orchstate.models.secret import SecretRef
 from orchstate.models.validation import Validation
 from orchstate.models.values import FrozenMap, to_plain
-from orchstate.origin import cell_source
+from orchstate.origin import cell_source, warn
 from orchstate.secrets.environment import try_environment
 from orchstate.state.collection import Collection
 from orchstate.state.kinds import Kind
@@ -50,10 +49,6 @@ class Services:
     store_id: str
     settings: Record
     drop_unused: Callable[[str, SecretRef], object]
-
-
-class OrchstateWarning(UserWarning):
-    """Something that works, and should be done differently."""
 
 
 class Config(Record):
@@ -324,7 +319,7 @@ class Configs(Collection[Config]):
         UnknownFieldError, ValidationError
             If the provider has no such field, or a value breaks a rule.
         """
-        return self._make(provider, name or self.free_name(provider), values, upsert=False)
+        return self._make(provider, self.free_name(provider) if name is None else name, values, upsert=False)
 
     def upsert(self, name: str, provider: str | None = None, **values: Any) -> Config:
         """Change the config of this name, or create it; without a difference nothing happens.
@@ -469,9 +464,7 @@ def _secret_name(id: str, field: str) -> str:
 
 
 def _warn_of_literal(name: str, field: str) -> None:
-    warnings.warn(
+    warn(
         f"The {field} of {name!r} stands in this cell in clear, so it is saved with the notebook. "
-        "It was stored safely; now delete it from the cell. Next time type it in the form.",
-        OrchstateWarning,
-        stacklevel=6,
+        "It was stored safely; now delete it from the cell. Next time type it in the form."
     )

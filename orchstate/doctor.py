@@ -13,8 +13,8 @@ from orchstate import __version__
 from orchstate.errors import OrchstateError, SecretError, StoreError
 from orchstate.exchange.packages import core_packages, is_installed, missing_packages, try_version
 from orchstate.locks import FileLock
-from orchstate.opening import _resolve, _vault_path
 from orchstate.opening import open as open_store
+from orchstate.opening import resolve, vault_path
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
 from orchstate.storage.outbox import SUFFIX, scan
@@ -64,10 +64,10 @@ def examine(target: str | None) -> Iterator[Finding]:
     """
     yield from _installation()
     yield from _providers()
-    secrets = Secrets("auto", vault_path=_vault_path())
+    secrets = Secrets("auto", vault_path=vault_path())
     yield from _keys(secrets)
     try:
-        path = _resolve(target)
+        path = resolve(target)
     except StoreError as error:
         yield Finding("problem", "store", str(error))
         return

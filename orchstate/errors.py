@@ -26,6 +26,7 @@
       BackupError
       ProviderError                        .status
       MissingExtraError (ImportError)
+    OrchstateWarning (UserWarning)         it worked, and should be done differently
 
 A message says what happened, shows the value, and names the next step. No message
 contains a secret.
@@ -39,6 +40,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+class OrchstateWarning(UserWarning):
+    """Something that works, and should be done differently."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _open(
     secrets: Mode | SecretStore,
     actor: str | None,
 ) -> tuple[Store, bool]:
-    path = _resolve(target)
+    path = resolve(target)
     if path is None and secrets == "auto":
         secrets = "memory"
     options = Options(read_only, secrets, actor or user_name())
@@ -154,14 +154,13 @@ def _close_all() -> None:
 
 def _open_new(path: Path | None, options: Options) -> Store:
     engine = SqliteEngine(path, read_only=options.read_only)
-    vault_path = _vault_path()
     journal: Any = None
     try:
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
             journal = _journal(path, engine)
-        return Store(engine, journal, options, vault_path=vault_path)
+        return Store(engine, journal, options, vault_path=vault_path())
     except BaseException:
         if journal:
             # Nothing was accepted yet.
@@ -204,7 +203,14 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> None:
     outbox.close(keep=False)
 
 
-def _resolve(target: str | os.PathLike[str] | None) -> Path | None:
+def resolve(target: str | os.PathLike[str] | None) -> Path | None:
+    """Return the file that a target stands for, None for a store in memory.
+
+    Raises
+    ------
+    StoreError
+        If it is no path.
+    """
     chosen = target if target is not None else os.environ.get("ORCHSTATE_STORE") or None
     if chosen is None:
         return _data_folder() / "store.db"
@@ -219,7 +225,8 @@ def _resolve(target: str | os.PathLike[str] | None) -> Path | None:
     return Path(chosen).expanduser().resolve()
 
 
-def _vault_path() -> Path:
+def vault_path() -> Path:
+    """Return where the user's vault is, or would be."""
     chosen = os.environ.get("ORCHSTATE_VAULT")
     return Path(chosen).expanduser() if chosen else _data_folder() / "vault.json"
 

@@ -6,16 +6,20 @@ import contextlib
 import getpass
 import os
 import sys
+import warnings
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from orchstate.errors import OrchstateWarning
 from orchstate.models.intent import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What may stand between a person's line and ours.
+_OURS: Final = ("orchstate", "traitlets", "contextlib")
 _place: Final[ContextVar[str | None]] = ContextVar("orchstate_place", default=None)
 
 
@@ -84,6 +88,14 @@ def _cells() -> list[str]:
     """Return the texts of all cells that ran, the running one last, behind an empty first one."""
     running = shell()
     return (running.user_ns.get("In") if running is not None else None) or [""]
+
+
+def warn(message: str) -> None:
+    """Give an `OrchstateWarning` that points to the line outside this package that led to it."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, OrchstateWarning, stacklevel=depth)
 
 
 def _printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Opening: one store per target, bad targets with their reason, edits of the dead taken over."""
+"""Opening and closing: one store per target, bad targets with their reason, the loop that goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from testbed.kernel import Kernel
 
 import orchstate
 from orchstate.errors import (
@@ -30,7 +29,6 @@ from orchstate.errors import (
     StoreWriteError,
 )
 from orchstate.locks import FairLock
-from orchstate.storage.outbox import DAMAGED_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -280,116 +278,6 @@ def test_a_place_that_takes_no_outbox_is_refused_and_can_be_mended(tmp_path: Pat
         orchstate.open(path)
     (tmp_path / "store.db.outbox").unlink()
     with orchstate.open(path) as store:
-        assert list(store.configs) == ["gpt"]
-
-
-# -- what the dead left ---------------------------------------------------------------------
-
-WRITE_AND_STOP = """
-import orchstate
-store = orchstate.open({path!r})
-gpt = store.configs.upsert("gpt", "openai")
-store.flush()
-store._writer_is_stopped = store._state._writer.stop()
-"""
-
-
-def killed_writer(path: Path, edits: str) -> None:
-    """Have a process accept edits that it does not live to commit."""
-    with Kernel(WRITE_AND_STOP.format(path=str(path))) as kernel:
-        kernel(edits)
-        kernel.kill()
-
-
-def test_edits_of_a_killed_process_are_committed_by_the_next_one(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    killed_writer(
-        path, "gpt.temperature = 0.1\ngpt.temperature = 0.2\nstore.configs.create('ollama', name='o')"
-    )
-    with orchstate.open(path) as store:
-        assert store.configs["gpt"].temperature == 0.2
-        assert store.history.changes("gpt", field="temperature")["new"].tolist() == [0.1, 0.2]
-        assert list(store.configs) == ["gpt", "o"]
-    assert list((tmp_path / "store.db.outbox").iterdir()) == []
-
-
-def test_what_is_not_committed_of_them_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "store.db"
-    killed_writer(path, "gpt.temperature = 0.1\nstore.configs.create('openai', name='new')")
-    # As somebody who opened the store before, and so does not adopt the edits.
-    with Kernel("import orchstate.opening as opening; opening.adopt_all = lambda *_, **__: []") as kernel:
-        kernel(f"store = opening.open({str(path)!r})")
-        kernel("store.configs.create('ollama', name='new'); store.flush()")
-    with orchstate.open(path) as store:
-        assert (store.configs["gpt"].temperature, store.configs["new"].provider) == (0.1, "ollama")
-    assert "An edit of a process that had died was not committed: config 'new'" in caplog.text
-
-
-def test_they_are_committed_once_though_two_open_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    killed_writer(path, "for count in range(50): gpt.seed = count")
-    opening = f"import orchstate; store = orchstate.open({str(path)!r})"
-    with Kernel() as one, Kernel() as other:
-        one.send(opening)
-        other.send(opening)
-        one.receive()
-        other.receive()
-    with orchstate.open(path) as store:
-        assert store.history.changes("gpt", field="seed")["new"].tolist() == list(range(50))
-
-
-def test_reading_alone_adopts_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    killed_writer(path, "gpt.temperature = 0.1")
-    with orchstate.open(path, read_only=True) as store:
-        assert store.configs["gpt"].temperature is None
-    assert len(list((tmp_path / "store.db.outbox").iterdir())) == 1
-
-
-def test_a_damaged_outbox_gives_what_is_sound_and_is_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "store.db"
-    killed_writer(path, "gpt.seed = 11111\ngpt.max_tokens = 22222\ngpt.top_p = 0.5")
-    (outbox,) = (tmp_path / "store.db.outbox").iterdir()
-    outbox.write_bytes(outbox.read_bytes().replace(b"22222", b"2x222"))
-    with orchstate.open(path) as store:
-        gpt = store.configs["gpt"]
-        assert (gpt.seed, gpt.max_tokens, gpt.top_p) == (11111, None, 0.5)
-        assert "damaged bytes, which may have been edits" in caplog.text
-        kept = [
-            file.name
-            for file in (tmp_path / "store.db.outbox").iterdir()
-            if file.name.endswith(DAMAGED_SUFFIX)
-        ]
-        assert kept == [outbox.name + DAMAGED_SUFFIX]
-
-
-def test_an_outbox_that_cannot_be_understood_is_kept_and_does_not_stop_opening(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    from orchstate.storage.outbox import Outbox
-
-    path = filled(tmp_path / "store.db")
-    with orchstate.open(path) as store:
-        stray = Outbox.create(tmp_path / "store.db.outbox", store_id=store.id, writer="stray")
-    stray.append(b'["from", "the", "future"]')
-    stray.close(keep=True)
-    with orchstate.open(path) as store:
-        assert list(store.configs) == ["gpt"]
-    assert stray.path.exists()
-    assert "could not be adopted and is kept" in caplog.text
-
-
-def test_whoever_ends_in_the_regular_way_leaves_nothing_to_adopt(tmp_path: Path) -> None:
-    code = f"""
-import orchstate
-store = orchstate.open({str(tmp_path / "store.db")!r})
-store.configs.create("openai", name="gpt")
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert list((tmp_path / "store.db.outbox").iterdir()) == []
-    with orchstate.open(tmp_path / "store.db", read_only=True) as store:
         assert list(store.configs) == ["gpt"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import Issue
+from orchstate.errors import Issue, ValidationError
 from orchstate.models.secret import SecretRef
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _path(loc: tuple[Any, ...]) -> str:
 def _sentence(fault: Any, *, is_secret: bool) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "value_error":
-        return str(context.get("error", fault["msg"]))
+        return _reason(context.get("error"), fault["msg"])
     if is_secret:
         return (
             "needs a reference to a secret: type the key in the form, assign it as text, or orch.env('NAME')."
@@ -55,6 +55,12 @@ def _sentence(fault: Any, *, is_secret: bool) -> str:
     rule = _RULES.get(fault["type"])
     text = rule.format(**context) if rule else f"is not valid: {fault['msg']}"
     return f"{text}." if fault["type"] == "missing" else f"{_shown(fault['input'])} {text}."
+
+
+def _reason(error: object, otherwise: str) -> str:
+    # Our own errors name the field already.
+    issues = error.issues if isinstance(error, ValidationError) else ()
+    return " ".join(issue.message for issue in issues) or str(error or otherwise)
 
 
 def _is_secret(model: type[BaseModel], loc: tuple[Any, ...]) -> bool:

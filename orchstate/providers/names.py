@@ -11,7 +11,7 @@ from orchstate.models.config import ConfigDocument
 RECORD_NAMES: Final = frozenset(
     "aask acheck aclient active aexplain amodels ask astream check client collection create definition "
     "delete document document_class duplicate environment error explain fingerprint form get history "
-    "items keys models origin pop receipt record refresh reset restore revision run secrets set "
+    "items keys models origin pop receipt record refresh reset restore revision run secrets self set "
     "set_secret show stamp store stream sync_state tell to_dict to_frame to_kwargs undo update validation "
     "values".split()
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from orchstate.errors import SecretUnavailableError, ValidationError
 from orchstate.models.secret import SecretRef
+from orchstate.origin import warn
 from orchstate.secrets.environment import environment, try_environment
 from orchstate.secrets.keyring import KeyringStore
 from orchstate.secrets.memory import MemoryStore
@@ -148,7 +149,7 @@ class Secrets:
     def write(self, name: str, value: str) -> SecretRef:
         """Keep `value` under `name` and return the reference to it.
 
-        Spaces and line breaks around the value are taken off, with a logged warning.
+        Spaces and line breaks around the value are taken off, with a warning.
 
         Raises
         ------
@@ -168,7 +169,7 @@ class Secrets:
         finally:
             del value
         if warning:
-            _logger.warning(warning)
+            warn(warning)
         return SecretRef(source=backend.source, name=name)
 
     def delete(self, ref: SecretRef) -> None:

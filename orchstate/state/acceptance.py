@@ -207,6 +207,8 @@ class Acceptance(Present):
             receipt.settle(Decision("committed"))
             return receipt
         self._check_names(steps)
+        base = self.view.base
+        steps = [step.on(base(step.operation.id)) for step in steps]
         intent = self._intent(steps, at_us, label)
         self._append(intent)
         # From here on the edit is accepted, and nothing below may fail.
@@ -222,8 +224,7 @@ class Acceptance(Present):
         return receipt
 
     def _intent(self, steps: Sequence[Step], at_us: int, label: str) -> Intent:
-        base = self.view.base
-        operations = tuple(step.operation.on(base(step.operation.id)) for step in steps)
+        operations = tuple(step.operation for step in steps)
         n = self.n + 1
         return Intent(n, f"{self.writer_id}-{n}", at_us, self._origin(), operations, label)
 

@@ -104,7 +104,7 @@ class Collection(Mapping[str, R], Generic[R]):
             # A key belongs to one record: with two of them, the first that goes would take it along.
             if path != "name" and not any(references(plain))
         }
-        id, _ = self._state.create(self._kind, name or self.free_name(source.name), values)
+        id, _ = self._state.create(self._kind, self.free_name(source.name) if name is None else name, values)
         return cast("R", self._state.record(id))
 
     def _ipython_key_completions_(self) -> list[str]:

@@ -31,6 +31,10 @@ class Step(NamedTuple):
     before: Document | None
     after: Document | None
 
+    def on(self, base: int) -> Step:
+        """Return the step with the seq up to which it is known what others did to the document."""
+        return Step(self.operation.on(base), self.before, self.after)
+
 
 def update(kind: Kind, document: Document, changes: Mapping[str, Any], at_us: int) -> Step | None:
     """Return the step that puts new values at paths; None when nothing would change.

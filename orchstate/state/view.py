@@ -50,6 +50,14 @@ class _Before(NamedTuple):
     name: str | None
 
 
+class _Touch(NamedTuple):
+    """What a bundle of revisions does to one document: "edit" where all of it was seen before."""
+
+    entry: Entry
+    before: _Before
+    cause: Cause
+
+
 class View:
     """All documents of a store as this process sees them.
 
@@ -185,36 +193,38 @@ class View:
         refused
             Why some of them were not committed, by number.
         """
-        shifts = []
+        touched: dict[str, _Touch] = {}
         for revision in revisions:
             if revision.row.seq > self.cursor:
                 self.cursor = revision.row.seq
-                shifts += self._confirm(revision)
+                self._confirm(revision, touched)
+        # Once for all revisions of a document, since each replay takes in everything that is pending.
+        shifts = [shift for touch in touched.values() for shift in self._reshow(*touch)]
         while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
             for id in self._open_edits.pop(n):
                 shifts += self._settle(self._entries[id], n, refused.get(n))
         return shifts
 
-    def _confirm(self, revision: Revision) -> list[Shift]:
+    def _confirm(self, revision: Revision, touched: dict[str, _Touch]) -> None:
         row = revision.row
         entry = self._entries.get(row.id)
         is_own = row.writer == self._writer
         if entry and entry.row and row.revision <= entry.row.revision:
-            return []
+            return
         # Our own edits were validated; rows of others are untrusted.
         if not is_own and not _is_usable(row):
-            return []
+            return
         if entry is None:
             if row.kind not in self._complete or row.deleted:
-                return []
+                return
             entry = self._entries[row.id] = Entry(row.id, row.kind, None)
-        before = self._look_at(entry)
+        _, before, so_far = touched.get(row.id) or _Touch(entry, self._look_at(entry), "edit")
         own = entry.take(revision.n) if is_own else None
         known = entry.row
         entry.confirm(row)
-        if own and _is_as_shown(known, row, own):
-            return [Shift(entry, before.document, before.document, "edit")]
-        return self._reshow(entry, before, "merge" if own else "external")
+        is_as_shown = own is not None and _is_as_shown(known, row, own)
+        cause: Cause = so_far if is_as_shown else "merge" if own and so_far != "external" else "external"
+        touched[row.id] = _Touch(entry, before, cause)
 
     def _settle(self, entry: Entry, n: int, error: OrchstateError | None) -> list[Shift]:
         entry.error = error
@@ -230,8 +240,9 @@ class View:
         return _Before(document, entry.name if entry.exists else None)
 
     def _reshow(self, entry: Entry, before: _Before, cause: Cause) -> list[Shift]:
-        entry.forget()
-        self._index(entry, before.name)
+        if cause != "edit":
+            entry.forget()
+            self._index(entry, before.name)
         if not entry.record:
             return []
         return [Shift(entry, before.document, self.document(entry), cause)]
@@ -258,6 +269,9 @@ class View:
 
 def _is_as_shown(known: Row | None, row: Row, edit: Pending) -> bool:
     """Whether an own edit was committed on exactly the row that it was made on, without a merge."""
+    if edit.operation.verb == "create" and known and not known.deleted:
+        # An upsert that found the document made by somebody else.
+        return False
     return row.revision == (known.revision if known else 0) + 1 and row.foreign_seq <= edit.operation.base
 
 

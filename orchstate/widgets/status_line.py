@@ -44,7 +44,6 @@ class StatusLine:
         self._origin = origin
         self._message = ""
         self._taken_back: dict[str, Any] = {}
-        self._discarded: OrchstateError | None = None
         self._is_looking = False
         self._text = text("", "orch-status-text")
         self.retry = make(Button, description="Retry")
@@ -82,7 +81,7 @@ class StatusLine:
         state, record = self._record._state, self._record
         if state.seen(record.id) is None:
             return f"{record.name} was deleted.", "warning"
-        if record.error is not None and record.error is not self._discarded:
+        if record.error is not None:
             return f"Failed: {record.error}", "error"
         if record.sync_state == "saving":
             if state.failing:
@@ -102,7 +101,7 @@ class StatusLine:
 
     def _discard(self) -> None:
         self._taken_back = {}
-        self._discarded = self._record.error
+        self._record._state.dismiss(self._record.id)
         self.say("")
 
     def _look_again_soon(self) -> None:

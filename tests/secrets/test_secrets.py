@@ -13,7 +13,7 @@ import pytest
 from keyring.backends import fail, null
 from keyring.errors import KeyringLocked
 
-from orchstate.errors import SecretUnavailableError, ValidationError, WrongPassphraseError
+from orchstate.errors import OrchstateWarning, SecretUnavailableError, ValidationError, WrongPassphraseError
 from orchstate.models.secret import SecretRef
 from orchstate.secrets import KeyringStore, MemoryStore, Secrets, VaultStore
 from tests.contract.secret_store import assert_keeps_quiet
@@ -274,14 +274,11 @@ def test_a_passphrase_in_the_environment_needs_no_unlocking(
     assert (ref, without_keyring.needs_unlock, without_keyring.read(ref)) == (IN_VAULT, False, "sk-1")
 
 
-def test_white_space_around_a_key_is_taken_off_and_logged(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_white_space_around_a_key_is_taken_off_with_a_warning_at_the_line_that_has_it(path: Path) -> None:
     secrets = Secrets("memory", vault_path=path)
-    assert secrets.read(secrets.write("gpt", " sk-1\n")) == "sk-1"
-    assert [record.message for record in caplog.records] == [
-        "Spaces or line breaks around the key were taken off."
-    ]
+    with pytest.warns(OrchstateWarning, match="Spaces or line breaks around the key were taken off") as given:
+        assert secrets.read(secrets.write("gpt", " sk-1\n")) == "sk-1"
+    assert given[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -321,8 +318,9 @@ def test_keys_do_not_come_into_the_repr_or_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     without_keyring.unlock(PASSPHRASE)
-    without_keyring.write("gpt", "sk-hidden ")
-    shown = repr(without_keyring) + repr(without_keyring.backend) + caplog.text
+    with pytest.warns(OrchstateWarning) as given:
+        without_keyring.write("gpt", "sk-hidden ")
+    shown = f"{without_keyring!r} {without_keyring.backend!r} {caplog.text} {given[0].message}"
     assert "sk-hidden" not in shown
     assert PASSPHRASE not in shown
     assert repr(without_keyring) == "<Secrets vault (unlocked) instead of keyring>"

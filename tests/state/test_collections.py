@@ -98,6 +98,17 @@ def test_without_a_name_the_provider_gives_one(store: Store) -> None:
     assert names == ["openai", "openai 2", "openai 3"]
 
 
+@pytest.mark.parametrize("name", ["", " ", "a/b"])
+def test_a_bad_name_is_refused_and_not_taken_for_none(name: str, store: Store, gpt: Config) -> None:
+    with pytest.raises(ValidationError, match="^name: .* is not a valid name: "):
+        store.configs.create("openai", name=name)
+    with pytest.raises(ValidationError, match="^name: .* is not a valid name: "):
+        store.configs.duplicate(gpt, name=name)
+    with pytest.raises(ValidationError, match="^config 'gpt' is unchanged: name: [^n]"):
+        gpt.name = name
+    assert list(store.configs) == ["gpt"]
+
+
 def test_a_free_name_is_never_too_long(store: Store) -> None:
     store.configs.create("openai", name="x" * 100)
     assert store.configs.free_name("x" * 100) == "x" * 95 + " 2"

@@ -9,10 +9,13 @@ import pytest
 from contract.notes import ME
 
 from orchstate.errors import NotFoundError, UnknownFieldError, ValidationError
+from orchstate.state import entry as entries
 from orchstate.storage import tables
 from orchstate.storage.engine import Revision, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testbed.kernel import Kernel
 
     from orchstate.config import Config
@@ -208,3 +211,43 @@ def test_an_error_inside_of_what_is_computed_is_the_one_to_be_seen(
     monkeypatch.setattr(type(gpt), "_validate_now", fail)
     with pytest.raises(AttributeError, match="deep inside"):
         gpt.validation  # noqa: B018
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_edits_that_are_committed_as_they_are_shown_are_not_replayed(
+    is_own: bool, disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where others have edited the document before: a burst would else cost its square."""
+    if not is_own:
+        other("gpt.top_p = 0.5; store.flush()")
+        disk.refresh()
+    gpt, replays = disk.configs["gpt"], 0
+    gpt.observe(lambda change: None)
+    replay = entries._replay
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal replays
+        replays += 1
+        return replay(*arguments)
+
+    monkeypatch.setattr(entries, "_replay", counting)
+    for number in range(20):
+        gpt.seed = number
+    disk.flush()
+    assert (gpt.seed, gpt.revision, replays) == (19, 21 if is_own else 22, 0)
+
+
+def test_news_of_many_edits_cost_one_replay(
+    disk: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpt, causes = disk.configs["gpt"], []
+    gpt.observe(lambda change: causes.append((change.name, change.cause)), ["seed", "top_p"])
+    replays, replay = [], entries._replay
+    monkeypatch.setattr(entries, "_replay", lambda *arguments: replays.append(1) or replay(*arguments))
+    other("for number in range(30): gpt.seed = number\nstore.flush()")
+    gpt.top_p = 0.5
+    held()
+    disk.flush()
+    disk.refresh()
+    assert (gpt.seed, gpt.top_p, causes[0], causes[-1]) == (29, 0.5, ("top_p", "edit"), ("seed", "external"))
+    assert len(replays) <= 3
