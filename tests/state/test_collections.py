@@ -100,11 +100,11 @@ def test_without_a_name_the_provider_gives_one(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a/b"])
 def test_a_bad_name_is_refused_and_not_taken_for_none(name: str, store: Store, gpt: Config) -> None:
-    with pytest.raises(ValidationError, match="^name: .* is not a valid name: "):
+    with pytest.raises(ValidationError, match=r"^name: .* is not a valid name: "):
         store.configs.create("openai", name=name)
-    with pytest.raises(ValidationError, match="^name: .* is not a valid name: "):
+    with pytest.raises(ValidationError, match=r"^name: .* is not a valid name: "):
         store.configs.duplicate(gpt, name=name)
-    with pytest.raises(ValidationError, match="^config 'gpt' is unchanged: name: [^n]"):
+    with pytest.raises(ValidationError, match=r"^config 'gpt' is unchanged: name: [^n]"):
         gpt.name = name
     assert list(store.configs) == ["gpt"]
 
