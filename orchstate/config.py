@@ -5,19 +5,25 @@ from __future__ import annotations
 import secrets as tokens
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.errors import DuplicateNameError, Issue, NotFoundError, SecretError, ValidationError
+from orchstate.errors import (
+    ConflictError,
+    Issue,
+    NotFoundError,
+    OrchstateError,
+    ValidationError,
+)
+from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
-from orchstate.models.document import ENVELOPE, leaves
+from orchstate.models.document import leaves
 from orchstate.models.secret import SecretRef
 from orchstate.models.validation import Validation
-from orchstate.models.values import FrozenMap, to_plain
+from orchstate.models.values import to_plain
 from orchstate.origin import cell_source, warn
 from orchstate.secrets.environment import try_environment
-from orchstate.state.collection import Collection
-from orchstate.state.kinds import Kind
 from orchstate.state.record import Record
+from orchstate.tracebacks import Forgetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,14 +35,13 @@ if TYPE_CHECKING:
     from orchstate.clients.connection import Connection
     from orchstate.clients.models import Model
     from orchstate.history.history import History
-    from orchstate.models.document import Document
     from orchstate.providers.definition import ProviderDefinition
     from orchstate.providers.registry import Registry
     from orchstate.secrets.secrets import Secrets
     from orchstate.state.receipt import Receipt
 
-# What a config keeps when its provider changes; everything else is put away and comes back with it.
-_COMMON = frozenset({"name", "tags", "provider", "stash"})
+# How long a result waits for edits of its config that are being committed, which takes milliseconds.
+_SETTLE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +109,23 @@ class Config(Record):
 
         It takes no longer than ``settings.agents.timeout``.
         """
-        from orchstate.clients.check import check
+        from orchstate.clients.check import check, refused
 
-        return check(self._connection())
+        try:
+            connection = self._connection()
+        except OrchstateError as error:
+            return refused(self.name, error)
+        return check(connection)
 
     async def acheck(self) -> CheckResult:
         """Do what :meth:`check` does without stopping the event loop."""
-        from orchstate.clients.check import acheck
+        from orchstate.clients.check import acheck, refused
 
-        return await acheck(self._connection())
+        try:
+            connection = self._connection()
+        except OrchstateError as error:
+            return refused(self.name, error)
+        return await acheck(connection)
 
     def models(self) -> list[Model]:
         """Return the models that the provider offers to this config now.
@@ -142,12 +155,14 @@ class Config(Record):
         """
         from orchstate.clients.ask import ask
 
+        self._state.settle(_SETTLE_S)
         return ask(self._connection(), prompt, system=system)
 
     async def aask(self, prompt: str, *, system: str | None = None) -> Answer:
         """Do what :meth:`ask` does without stopping the event loop."""
         from orchstate.clients.ask import aask
 
+        await in_thread(self._state.settle, _SETTLE_S)
         return await aask(self._connection(), prompt, system=system)
 
     def form(self) -> Any:
@@ -163,21 +178,26 @@ class Config(Record):
     def stamp(self) -> dict[str, Any]:
         """Return what pins a result to this config as it is now.
 
-        ``revision`` is the last committed one; call ``store.flush()`` first to include
-        edits that are still on their way.
+        Edits that are on their way are given up to a second to be committed.
+
+        Returns
+        -------
+        dict
+            ``store`` and ``config`` (ids), ``revision`` (of the config; None if what is seen now
+            is no committed revision), ``fingerprint``.
+
+        Raises
+        ------
+        NotFoundError
+            If the config was deleted.
         """
-        return {
-            "store": self._services.store_id,
-            "config": self.id,
-            "revision": self.revision,
-            "fingerprint": self.fingerprint,
-        }
+        self._state.settle(_SETTLE_S)
+        return self._stamp(*self._pinned())
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over provider, model and every non-secret value: equal settings, equal fingerprint."""
-        document = self.document()
-        return config_fingerprint(document) if isinstance(document, ConfigDocument) else ""
+        return config_fingerprint(self._pinned()[0])
 
     def explain(self) -> pd.DataFrame:
         """Return where each value comes from.
@@ -195,7 +215,9 @@ class Config(Record):
         frame = pd.DataFrame(rows, columns=["field", "value", "source"])
         return frame.astype({"field": "string", "value": "object", "source": "string"})
 
-    def set_secret(self, field: str, value: str | None) -> Receipt:
+    def set_secret(
+        self, field: str, value: str | None, *, meant_for: ConfigDocument | None = None
+    ) -> Receipt:
         """Store a secret where this machine keeps them, and refer to it; what forms call.
 
         Parameters
@@ -204,15 +226,26 @@ class Config(Record):
             Name of a secret field, such as ``"api_key"``.
         value
             The secret, or None to remove it.
+        meant_for
+            The document that the person saw who typed it; a key for one provider or address
+            is not kept for another. None for the present one.
 
         Raises
         ------
         SecretError
             If the place for secrets does not take it; nothing changed.
         ValidationError
-            If it cannot be a secret.
+            If it cannot be a secret, or the field is not for one.
+        ConflictError
+            If provider or address are not those of `meant_for` any more; nothing changed.
         """
-        return self._assign({field: value}, from_cell=False)
+        changes = {field: value}
+        del value
+        with Forgetting(changes):
+            known = leaves(type(self.document()))
+            if field not in known or known[field].annotation is not SecretRef:
+                raise ValidationError(f"{field!r} is not a secret field of {self.name!r}.")
+            return self._assign(changes, from_cell=False, check=partial(self._check_target, meant_for))
 
     def _explain(self, spec: Any) -> tuple[Any, str]:
         value = getattr(self, spec.name)
@@ -220,35 +253,69 @@ class Config(Record):
             return repr(value), self._services.secrets.describe(value)
         if value not in (None, {}, ()):
             return to_plain(value), "config"
-        default = self.definition.base_url if spec.name == "base_url" else spec.default
-        return (default, "provider default") if default is not None else (None, "not set")
+        if spec.name == "base_url":
+            address = self.definition.address(self.document().__dict__)
+            return address, "provider default" if address == self.definition.base_url else "region"
+        return (spec.default, "provider default") if spec.default is not None else (None, "not set")
 
     def _connection(self) -> Connection:
         from orchstate.clients.connection import Connection
 
-        document = self.document()
-        if not isinstance(document, ConfigDocument):
-            raise NotFoundError(f"{self.name!r} is no config any more.")
+        self._state.check_usable()
+        document, revision = self._pinned()
         agents = self._services.settings.agents
         return Connection(
-            definition=self.definition,
+            # All of it from one document: it may be changed at any moment.
+            definition=self._services.registry.get(document.provider),
             document=document,
             read_secret=self._services.secrets.read,
             timeout_ms=agents.timeout,
             retries=agents.retry_attempts,
-            stamp=self.stamp(),
+            stamp=self._stamp(document, revision),
         )
 
-    def _assign(self, changes: Mapping[str, Any], *, from_cell: bool = True) -> Receipt:
+    def _pinned(self) -> tuple[ConfigDocument, int | None]:
+        document, revision = self._state.pinned(self._entry.id)
+        if not isinstance(document, ConfigDocument):
+            raise NotFoundError(f"The config {self.name!r} was deleted.")
+        return document, revision
+
+    def _stamp(self, document: ConfigDocument, revision: int | None) -> dict[str, Any]:
+        return {
+            "store": self._services.store_id,
+            "config": document.id,
+            "revision": revision,
+            "fingerprint": config_fingerprint(document),
+        }
+
+    def _assign(
+        self,
+        changes: Mapping[str, Any],
+        *,
+        check: Callable[[Any], object] = lambda document: None,
+        from_cell: bool = True,
+    ) -> Receipt:
         prepared, written = self._with_references(changes, from_cell=from_cell)
         try:
-            return super()._assign(prepared)
+            return super()._assign(prepared, check=check)
         finally:
             for ref in written:
                 drop_unused = partial(self._services.drop_unused, self._entry.id, ref)
                 # In a transaction it is known at the end of the block whether the document keeps it.
                 if not self._state.afterwards(drop_unused):
                     drop_unused()
+
+    def _check_target(self, meant_for: ConfigDocument | None, document: ConfigDocument) -> None:
+        """Refuse a key that was typed for another provider or address than those of now."""
+        if meant_for and self._target(meant_for) != self._target(document):
+            raise ConflictError(
+                f"The provider or the address of {document.name!r} was changed while the key was on its way, "
+                "so it was not kept. Type the key again."
+            )
+
+    def _target(self, document: ConfigDocument) -> tuple[str, str | None]:
+        provider, registry = document.provider, self._services.registry
+        return provider, registry.get(provider).address(document.__dict__) if provider in registry else None
 
     def _with_references(
         self, changes: Mapping[str, Any], *, from_cell: bool
@@ -295,98 +362,6 @@ class Config(Record):
         return f"<Config {values.get('name', '')}: {', '.join(shown)}>"
 
 
-class Configs(Collection[Config]):
-    """All configs of a store, by name."""
-
-    def create(self, provider: str, *, name: str | None = None, **values: Any) -> Config:
-        """Create a config.
-
-        Parameters
-        ----------
-        provider
-            Id of a provider, such as ``"openai"``; ``store.providers`` has them all.
-        name
-            Its name, unique in any case; None for the provider's id, with a number if taken.
-        **values
-            Values of the provider's fields.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such provider.
-        DuplicateNameError
-            If the name is taken.
-        UnknownFieldError, ValidationError
-            If the provider has no such field, or a value breaks a rule.
-        """
-        return self._make(provider, self.free_name(provider) if name is None else name, values, upsert=False)
-
-    def upsert(self, name: str, provider: str | None = None, **values: Any) -> Config:
-        """Change the config of this name, or create it; without a difference nothing happens.
-
-        Parameters
-        ----------
-        name
-            The config's name.
-        provider
-            Needed to create; for an existing config, None keeps its provider.
-        **values
-            Values of the provider's fields.
-
-        Raises
-        ------
-        ValidationError
-            If a value breaks a rule, or a new config has no provider.
-        UnknownFieldError, NotFoundError
-            If there is no such field or provider.
-        """
-        if name not in self:
-            if provider is None:
-                example = f"upsert({name!r}, 'openai', ...)"
-                raise ValidationError(f"There is no config {name!r} yet, so it needs a provider: {example}.")
-            try:
-                return self._make(provider, name, values, upsert=True)
-            except DuplicateNameError:
-                # Another process has made it just now.
-                if name not in self:
-                    raise
-        config = self[name]
-        changes = values if provider in (None, config.provider) else {"provider": provider, **values}
-        if provider is not None:
-            self._registry.get(provider)
-        config._assign(_without_same_secrets(config, changes))
-        return config
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return all configs as a DataFrame, one row each, indexed by ``name`` (string).
-
-        Returns
-        -------
-        DataFrame
-            ``provider`` (category), ``model`` (string), ``ready`` (bool), ``tags`` (object),
-            ``revision`` (Int64), ``created_at`` and ``updated_at`` (datetime64, UTC), then
-            one object column per further field that some config has set; secrets are left out.
-        """
-        from orchstate.history.frames import configs_frame
-
-        return configs_frame(list(self.values()))
-
-    def _make(self, provider: str, name: str, values: Mapping[str, Any], *, upsert: bool) -> Config:
-        definition = self._registry.get(provider)
-        plain, secret = _split(self._registry.document_class(definition.id), values)
-        with self._state.transaction():
-            id, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)
-            config = self[id]
-            if secret:
-                config._assign(secret)
-        return config
-
-    @property
-    def _registry(self) -> Registry:
-        services: Services = self._state.services
-        return services.registry
-
-
 def _missing_variables(document: ConfigDocument) -> Iterator[Issue]:
     for field, info in leaves(type(document)).items():
         ref = document.at(field)
@@ -397,65 +372,6 @@ def _missing_variables(document: ConfigDocument) -> Iterator[Issue]:
                 f"The environment variable {ref.name} is not set. Set it before the kernel starts, "
                 f"or with os.environ[{ref.name!r}] = ...",
             )
-
-
-def config_kind(registry: Registry) -> Kind:
-    """Return the kind of configs whose fields come from the definitions of `registry`."""
-
-    def document_class(values: Mapping[str, Any]) -> type[Document]:
-        return registry.document_class(str(values.get("provider", "")))
-
-    def prepare(document: Document, changes: dict[str, Any]) -> tuple[Document, dict[str, Any]]:
-        provider = changes.get("provider")
-        if not isinstance(document, ConfigDocument) or provider in (None, document.provider):
-            return document, changes
-        return _moved(document, registry.get(str(provider)).id, registry, changes)
-
-    return Kind("config", document_class, prepare)
-
-
-def _moved(
-    document: ConfigDocument, provider: str, registry: Registry, changes: dict[str, Any]
-) -> tuple[Document, dict[str, Any]]:
-    """Return a move to another provider: the old values are put away, those of the new one come back.
-
-    A key stays where it is, and its reference is put away with the rest.
-    """
-    put_away = {path: value for path, value in document.body().items() if path not in _COMMON}
-    stash = {**document.stash, document.provider: put_away} if put_away else {**document.stash}
-    cls = registry.document_class(provider)
-    known = leaves(cls)
-    # What the definition does not have any more stays put away.
-    old = stash.pop(provider, {})
-    back = {path: value for path, value in old.items() if path in known}
-    if len(back) < len(old):
-        stash[provider] = {path: value for path, value in old.items() if path not in known}
-    kept = {name: value for name, value in document if name in (*_COMMON, *ENVELOPE)}
-    blank = cls.model_construct(None, **kept)
-    return blank, {**back, **changes, "provider": provider, "stash": FrozenMap(stash)}
-
-
-def _split(cls: type[Document], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    known = leaves(cls)
-    secret = {
-        key: value for key, value in values.items() if key in known and known[key].annotation is SecretRef
-    }
-    return {key: value for key, value in values.items() if key not in secret}, secret
-
-
-def _without_same_secrets(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave a key out that is stored already, so that re-running a cell changes nothing."""
-    kept = {}
-    for field, value in changes.items():
-        present = getattr(config, field, None)
-        if isinstance(value, str) and isinstance(present, SecretRef) and present.is_set:
-            try:
-                if present.get_secret_value() == value.strip():
-                    continue
-            except SecretError:
-                pass
-        kept[field] = value
-    return kept
 
 
 def _secret_name(id: str, field: str) -> str:

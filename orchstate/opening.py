@@ -114,6 +114,8 @@ def _open(
     actor: str | None,
 ) -> tuple[Store, bool]:
     path = resolve(target)
+    if not isinstance(actor, str | None):
+        raise StoreError(f"actor={actor!r} is no name. Give the text that the history shows, or nothing.")
     if path is None and secrets == "auto":
         secrets = "memory"
     options = Options(read_only, secrets, actor or user_name())
@@ -222,7 +224,15 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
         raise StoreError(f"{chosen!r} is no path. Give a file, ':memory:', or nothing for your own store.")
     if not os.fspath(chosen):
         raise StoreError("'' is no path. Give a file, ':memory:', or nothing for your own store.")
-    return Path(chosen).expanduser().resolve()
+    try:
+        path = Path(chosen).expanduser().resolve()
+        # The longest name of the files that will stand beside it.
+        (path.parent / f"{path.name}-journal").exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        # Too long, a circle of links, a user who is not there, a null character.
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise StoreError(f"{os.fspath(chosen)!r} cannot be used: {reason}. Give another path.") from error
+    return path
 
 
 def vault_path() -> Path:

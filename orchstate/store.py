@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from traitlets import All, HasTraits
 
 from orchstate.cells import CellEnd
-from orchstate.config import Config, Configs, Services, config_kind
-from orchstate.errors import OrchstateError, StoreError, UnknownFieldError, ValidationError
+from orchstate.config import Config, Services
+from orchstate.configs import Configs, config_kind
+from orchstate.errors import OrchstateError, SetupError, StoreError, UnknownFieldError, ValidationError
 from orchstate.history.history import History
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
@@ -34,9 +36,9 @@ from orchstate.state.live import no_field, notify
 from orchstate.state.record import Record
 from orchstate.state.state import State
 from orchstate.state.traits import ComputedTrait
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from orchstate.exchange.plan import ImportPlan
@@ -209,6 +211,8 @@ class Store(HasTraits):
         callable
             Ends the subscription.
         """
+        if not callable(listener):
+            raise ValidationError(f"{listener!r} cannot be called. Give a function that takes an event.")
         return self._state.subscribe(listener, event or Event)
 
     # -- time -------------------------------------------------------------------------
@@ -314,6 +318,8 @@ class Store(HasTraits):
         """
         from orchstate.exchange.export import export
 
+        if not isinstance(path, str | os.PathLike):
+            raise SetupError(f"{path!r} is no path. Name the file to write, such as 'setup.json'.")
         return export(self, Path(path))
 
     def plan_import(self, source: Any) -> ImportPlan:
@@ -331,7 +337,13 @@ class Store(HasTraits):
         """
         from orchstate.exchange.plan import plan_import
 
-        return plan_import(self, source)
+        try:
+            return plan_import(self, source)
+        except BaseException as error:
+            # It may hold a key that does not belong there.
+            del source
+            forget(error)
+            raise
 
     # -- views ------------------------------------------------------------------------
 

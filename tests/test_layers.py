@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parents[1] / "orchstate"
 # Modules and packages of one line may import each other; everything else only from lines above.
 FLOORS: Final = (
     ("errors",),
-    ("display", "locks", "loops"),
+    ("display", "locks", "loops", "tracebacks"),
     ("models",),
     ("origin",),
     ("cells", "providers"),
@@ -28,7 +28,7 @@ FLOORS: Final = (
     ("storage",),
     ("state",),
     ("history", "clients"),
-    ("config", "store", "opening"),
+    ("config", "configs", "store", "opening"),
     ("exchange",),
     ("widgets",),
     ("testing", "terminal"),
@@ -129,6 +129,7 @@ def _is_one_line(word: str, target: str) -> bool:
     # The store and its config are one thing in two files, and so is the command line.
     return floor(word) == floor(target) and word in (
         "config",
+        "configs",
         "store",
         "opening",
         "doctor",

@@ -135,11 +135,27 @@ def test_odd_names_of_files_work(name: str, tmp_path: Path) -> None:
         ("", r"'' is no path\. Give a file, ':memory:', or nothing for your own store"),
         (5, r"5 is no path\. Give a file"),
         ("postgresql://127.0.0.1/x", r"PostgreSQL stores are not part of this version"),
+        ("x" * 300, r"'xxx.* cannot be used: File name too long\. Give another path"),
+        ("~no-such-user/store.db", r"cannot be used: Could not determine home directory\. Give another"),
+        ("a\0b", r"cannot be used: embedded null byte\. Give another path"),
     ],
 )
 def test_what_is_no_path_is_refused(target: object, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         orchstate.open(target)  # type: ignore[arg-type]
+
+
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises(StoreError, match=r"one.*cannot be used: Symlink loop"):
+        orchstate.open(tmp_path / "one" / "store.db")
+
+
+def test_a_name_that_leaves_no_room_for_its_companions_is_refused_and_nothing_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="File name too long"):
+        orchstate.open(tmp_path / ("x" * 250))
+    assert listing(tmp_path) == {}
 
 
 def test_a_folder_is_refused_and_nothing_made_in_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.clients.calls import Reply, acall, call
+from orchstate.display import printable
 from orchstate.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from orchstate.clients.connection import Connection
     from orchstate.clients.failure import Failure
 
-# Anthropic's API insists on a limit; a page of text is enough for a first answer.
-DEFAULT_MAX_TOKENS: Final = 1024
+# Anthropic's API insists on a limit, also where a definition names none.
+_MAX_TOKENS: Final = 1024
 _SHOWN: Final = 60
 
 
@@ -54,7 +55,7 @@ class Answer:
         shown = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         counts = [count for count in (self.input_tokens, self.output_tokens) if count is not None]
         tokens = f", {' + '.join(map(str, counts))} tokens" if counts else ""
-        return f"<Answer {self.model}: {shown!r} ({self.latency_ms} ms{tokens})>"
+        return printable(f"<Answer {self.model}: {shown!r} ({self.latency_ms} ms{tokens})>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _openai(question: _Question, client: Any) -> Answer:
 
 def _anthropic(question: _Question, client: Any) -> Answer:
     create = client.messages.create
-    parameters = {"max_tokens": DEFAULT_MAX_TOKENS} | question.connection.parameters()
+    parameters = {"max_tokens": _usual_limit(question)} | question.connection.parameters()
     if question.system:
         parameters["system"] = question.system
     answer = create(
@@ -164,6 +165,11 @@ def _anthropic(question: _Question, client: Any) -> Answer:
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
     )
+
+
+def _usual_limit(question: _Question) -> Any:
+    spec = question.connection.definition.field("max_tokens")
+    return (spec.default if spec else None) or _MAX_TOKENS
 
 
 def _ollama(question: _Question, client: Any) -> Answer:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from orchstate.clients.calls import Reply, acall, call
 from orchstate.clients.models import Model, fetch, with_named
+from orchstate.display import printable
 from orchstate.providers.urls import origin
 
 if TYPE_CHECKING:
     from orchstate.clients.connection import Connection
     from orchstate.clients.failure import Failure, Reason
+    from orchstate.errors import OrchstateError
 
 # The provider knows the key and answers; what it says concerns the model list or the moment.
 _PROVE_THE_KEY = ("not-found", "rate-limited")
@@ -57,7 +59,7 @@ class CheckResult:
         return self.ok
 
     def __repr__(self) -> str:
-        return f"<CheckResult {self.config}: {self.reason}, {self.latency_ms} ms. {self.message}>"
+        return printable(f"<CheckResult {self.config}: {self.reason}, {self.latency_ms} ms. {self.message}>")
 
 
 def check(connection: Connection) -> CheckResult:
@@ -76,6 +78,11 @@ async def acheck(connection: Connection) -> CheckResult:
     at, started, once = datetime.now(UTC), time.perf_counter(), dataclasses.replace(connection, retries=0)
     outcome = await acall(once, lambda client: fetch(once, client))
     return _result(connection, outcome, at, started)
+
+
+def refused(config: str, error: OrchstateError) -> CheckResult:
+    """Return the result for a config that could not be looked at."""
+    return CheckResult(False, "unexpected", None, str(error), 0, (), datetime.now(UTC), config)
 
 
 def _result(

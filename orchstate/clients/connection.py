@@ -70,7 +70,7 @@ class Connection:
 
     @property
     def base_url(self) -> str:
-        """Where calls go: the config's address, else that of a region it chooses, else the definition's.
+        """Where calls go, as :meth:`ProviderDefinition.address` says.
 
         It is always given to the SDK, so that a variable such as OPENAI_BASE_URL cannot
         send a key elsewhere without anyone noticing.
@@ -80,15 +80,13 @@ class Connection:
         ValidationError
             If neither has one.
         """
-        regions = [spec for spec in self.definition.fields if spec.base_urls and self.value(spec.name)]
-        chosen = [spec.base_urls.get(self.value(spec.name)) for spec in regions]
-        url = self.value("base_url") or next(filter(None, chosen), self.definition.base_url)
+        url = self.definition.address(self.document.__dict__)
         if not url:
             raise ValidationError(
                 f"{self.name!r} has no base URL. Assign {self.spelled}.base_url, "
                 "such as 'http://127.0.0.1:8000/v1'."
             )
-        return str(url)
+        return url
 
     def value(self, name: str) -> Any:
         """Return the value of a field, None when it is not set or the provider has no such field."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from orchstate.clients.masking import mask
+from orchstate.display import printable
 from orchstate.errors import MissingExtraError, OrchstateError, ProviderError, SecretError
 from orchstate.providers.urls import origin
 
@@ -182,7 +183,7 @@ def _key_hint(connection: Connection) -> str:
 def _redirect(error: BaseException, connection: Connection, secrets: Collection[str]) -> str:
     responses = (getattr(link, "response", None) for link in _chain(error))
     location = next((response.headers.get("location") for response in responses if response is not None), "")
-    target = mask(location or "", secrets)
+    target = _line(location or "", secrets)
     return (
         f"{origin(connection.base_url)} redirects to {target or 'another address'}. Redirects are not "
         "followed, since they would carry the key along. If that server is right, let "
@@ -227,5 +228,5 @@ def _deepest(error: BaseException, secrets: Collection[str]) -> str:
 
 def _line(text: str, secrets: Collection[str]) -> str:
     # Masked before it is cut: half a key is still a secret.
-    line = " ".join(mask(text, secrets).split())
+    line = printable(" ".join(mask(text, secrets).split()))
     return line if len(line) <= _MAX_QUOTE else f"{line[: _MAX_QUOTE - 3]}..."

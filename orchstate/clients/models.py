@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchstate.clients.calls import Reply, acall, call
+from orchstate.display import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ class Model:
 
     def __repr__(self) -> str:
         also = f" ({self.name})" if self.name not in ("", self.id) else ""
-        return f"<Model {self.id}{also}>"
+        return printable(f"<Model {self.id}{also}>")
 
 
 def list_models(connection: Connection) -> list[Model]:

@@ -34,9 +34,7 @@ def addresses(definition: ProviderDefinition, values: Mapping[str, Any]) -> froz
     >>> sorted(addresses(openai, {"data_residency": "eu"}))
     [('base_url', 'https://eu.api.openai.com')]
     """
-    chosen = [spec.base_urls.get(str(values.get(spec.name))) for spec in definition.fields]
-    base_url = values.get("base_url") or next(filter(None, chosen), definition.base_url)
-    found = {("base_url", _origin(base_url))}
+    found = {("base_url", _origin(definition.address(values)))}
     return frozenset(
         found
         | {

@@ -92,7 +92,7 @@ class History:
         Raises
         ------
         NotFoundError
-            If there is nothing of that name, or no such moment.
+            If there is nothing of that name, no such field, or no such moment.
         """
         from orchstate.history.frames import changes_frame
 
@@ -100,6 +100,8 @@ class History:
         first = self._seq(since, before_all=0) if since is not None else 0
         last = self._seq(until, before_all=0) if until is not None else None
         id = self._id(name) if name is not None else None
+        if field is not None:
+            self._check_field(field)
         return changes_frame(self._engine.changes_since(first, until=last, id=id), field=field)
 
     def revisions(self, name: str) -> pd.DataFrame:
@@ -168,8 +170,18 @@ class History:
     def _values(self, row: Row) -> dict[str, Any]:
         return flat(decode(self._kinds, row)) if row.kind in self._kinds else json.loads(row.body)
 
+    def _check_field(self, field: str) -> None:
+        known = {path for kind in self._kinds.values() for path in kind.paths()}
+        if field not in known and not self._has_been(field):
+            raise NotFoundError.among("field", field, known)
+
+    def _has_been(self, field: str) -> bool:
+        """Whether some provider's definition had a field once."""
+        path = json.dumps(str(field))
+        return bool(self._engine.query("SELECT 1 FROM rev WHERE instr(diff, ?) LIMIT 1", [path]))
+
     def _id(self, name: str) -> str:
-        id = self._find(name) or self._find_deleted(name)
+        id = (self._find(name) or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
             raise NotFoundError(f"Nothing called {name!r} is or was in this store.")
         return id

@@ -32,6 +32,8 @@ class PastCollection(Mapping[str, Document]):
         return {row.name: row for row in self._snapshot.rows(self._kind)}
 
     def __getitem__(self, name: str) -> Document:
+        if not isinstance(name, str):
+            raise NotFoundError.among(self._kind, name, self._rows)
         wanted = name_key(name)
         for row in self._rows.values():
             if name_key(row.name) == wanted or row.id == name:

@@ -11,7 +11,7 @@ import math
 import re
 from datetime import date
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,9 @@ from pydantic_core import PydanticCustomError
 from orchstate.models.values import FrozenMap, StringMap, Strings
 from orchstate.providers.names import name_problem
 from orchstate.providers.urls import check_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FieldType = Literal["text", "secret", "url", "model", "number", "integer", "boolean", "choice", "map"]
 Classification = Literal["public", "internal", "confidential", "secret"]
@@ -83,7 +86,7 @@ class FieldSpec(_Part):
     """Where calls go for each of the choices, for a field that chooses a region."""
 
     default: str | int | float | bool | None = None
-    """What the provider uses when the field is not set; a hint, never stored or sent."""
+    """What the provider uses when the field is not set; sent only where its API insists on a value."""
 
     placeholder: str = ""
     """What an empty control shows."""
@@ -105,6 +108,9 @@ class FieldSpec(_Part):
 
     advanced: bool = False
     """Whether forms fold it away."""
+
+    verbatim: bool = False
+    """Whether spaces and line breaks of a text count, as they do in a stop sequence."""
 
     classification: Classification = "public"
     """Decides what is exported, logged and masked; ``"secret"`` for secret fields, always."""
@@ -141,6 +147,8 @@ class FieldSpec(_Part):
             _refuse("minimum", f"the minimum {self.minimum} is above the maximum {self.maximum}.")
         if (self.type == "choice") != bool(self.choices):
             _refuse("choices", "a field of the type 'choice' needs choices, and only such a field has them.")
+        if self.verbatim and self.type != "text":
+            _refuse("verbatim", "only a field of the type 'text' can be verbatim.")
         if not self.base_urls.keys() <= set(self.choices):
             _refuse("base_urls", "base URLs belong to choices of this field.")
         for choice, url in self.base_urls.items():
@@ -297,6 +305,15 @@ class ProviderDefinition(_Part):
     def field(self, name: str) -> FieldSpec | None:
         """Return the spec of the field `name`, None if there is no such field."""
         return self._by_name.get(name)
+
+    def address(self, values: Mapping[str, Any]) -> str | None:
+        """Return where calls of a config with these values go, None when nobody says.
+
+        It is the config's own address, else that of a region it chooses, else the provider's.
+        """
+        regions = [spec.base_urls.get(str(values.get(spec.name))) for spec in self.fields if spec.base_urls]
+        own = values.get("base_url") if self.field("base_url") else None
+        return own or next(filter(None, regions), self.base_url)
 
     def __hash__(self) -> int:
         # Mappings have no hash, and this is quick; equality still compares everything.

@@ -93,6 +93,8 @@ def _field(spec: FieldSpec) -> tuple[Any, Any]:
 
 
 def _annotation(spec: FieldSpec) -> Any:
+    if spec.verbatim:
+        return _Verbatim
     if spec.type == "choice":
         return Annotated[Literal[spec.choices] | None, BeforeValidator(_unset_if_blank)]
     return _ANNOTATIONS[spec.type]
@@ -112,7 +114,7 @@ def _check_text(text: str) -> str:
 
 
 def _text_or_unset(text: str | None) -> str | None:
-    return _check_text(text) if text is not None and text.strip() else None
+    return _check_text(text.strip()) if text is not None and text.strip() else None
 
 
 def _url_or_unset(url: str | None) -> str | None:
@@ -144,6 +146,7 @@ def _shown(text: str) -> str:
 
 
 _Text = Annotated[str | None, AfterValidator(_text_or_unset)]
+_Verbatim = Annotated[str | None, AfterValidator(lambda text: text or None)]
 _ANNOTATIONS: Final[dict[str, Any]] = {
     "text": _Text,
     "model": _Text,

@@ -81,6 +81,8 @@ class Registry:
         SetupError
             If the user's own file for it is broken.
         """
+        if not isinstance(provider_id, str):
+            raise NotFoundError.among("provider", provider_id, self.ids)
         own = self._load_own().get(provider_id)
         if isinstance(own, SetupError):
             raise own.with_traceback(None)

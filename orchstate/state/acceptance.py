@@ -79,7 +79,7 @@ class Acceptance(Present):
 
     def check_writable(self) -> None:
         """Refuse edits to a closed, inherited or read-only state."""
-        self._check_usable()
+        self.check_usable()
         if self._journal is None:
             raise ReadOnlyError(
                 "This store is open for reading only. Open it without read_only=True to edit."
@@ -178,7 +178,7 @@ class Acceptance(Present):
         try:
             with uninterrupted, self.lock:
                 # Another thread may have closed it while this one waited for the lock.
-                self._check_usable()
+                self.check_usable()
                 if self._inbox and not self._transaction:
                     self._absorb()
                 yield time.time_ns() // 1000

@@ -96,7 +96,7 @@ class Collection(Mapping[str, R], Generic[R]):
         name
             Name of the copy; None for the old name with a number.
         """
-        source = self[record] if isinstance(record, str) else record
+        source = record if isinstance(record, Record) else self[record]
         document = source.document()
         values = {
             path: document.at(path)

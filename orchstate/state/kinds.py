@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchstate.models.document import leaves
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from orchstate.models.document import Document
 
@@ -22,6 +24,8 @@ class Kind:
     document_class
         Returns the class for the flat plain values of a document: that of its provider,
         for a config.
+    paths
+        Returns the paths of all fields that such a document may have.
     prepare
         Returns the document that an edit really starts from, and the changes that it
         really means: a change of provider puts old fields away and brings others back.
@@ -30,6 +34,7 @@ class Kind:
 
     name: str
     document_class: Callable[[Mapping[str, Any]], type[Document]]
+    paths: Callable[[], Iterable[str]]
     prepare: Callable[[Document, dict[str, Any]], tuple[Document, dict[str, Any]]] = (
         lambda document, changes: (
             document,
@@ -43,4 +48,4 @@ Kinds = dict[str, Kind]
 
 def plain_kind(document_class: type[Document]) -> Kind:
     """Return the kind of documents that all have one class."""
-    return Kind(document_class.kind, lambda body: document_class)
+    return Kind(document_class.kind, lambda body: document_class, lambda: leaves(document_class))

@@ -12,6 +12,7 @@ from traitlets.traitlets import BaseDescriptor, EventHandler
 
 from orchstate.errors import UnknownFieldError
 from orchstate.state.traits import FieldTrait
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,8 +54,15 @@ class Live(HasTraits):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_" and not isinstance(getattr(type(self), name, None), _ASSIGNABLE):
+            del value
             raise UnknownFieldError(no_field(self, name))
-        super().__setattr__(name, value)
+        try:
+            super().__setattr__(name, value)
+        except BaseException as error:
+            # It may be a key.
+            del value
+            forget(error)
+            raise
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} is a live view of a store and cannot be copied. Use to_dict().")

@@ -121,7 +121,8 @@ class Present:
     def find(self, kind: str, name_or_id: str) -> str | None:
         """Return the id of an existing document by its name, in any case, or its id."""
         self.catch_up()
-        return self._find(kind, name_or_id)
+        # Nothing else is a name, and asking for it is no more than a mistake.
+        return self._find(kind, name_or_id) if isinstance(name_or_id, str) else None
 
     def _find(self, kind: str, name_or_id: str) -> str | None:
         transaction = self._transaction
@@ -303,7 +304,8 @@ class Present:
         self.attention = True
         self.delivery.wake()
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Refuse what a closed or inherited state cannot do."""
         if self._forked:
             raise ForkedStoreError("This store was opened before fork(). Call orchstate.open() in the child.")
         if self.closed:

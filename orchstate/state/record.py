@@ -18,9 +18,10 @@ from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
 from orchstate.state.live import Live, no_field, notify
 from orchstate.state.traits import ComputedTrait
+from orchstate.tracebacks import Forgetting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from orchstate.models.secret import SecretRef
@@ -111,7 +112,8 @@ class Record(Live):
         StoreWriteError, ReadOnlyError, ClosedError
             If it could not be accepted; nothing changed.
         """
-        return self._assign(changes)
+        with Forgetting(changes):
+            return self._assign(changes)
 
     def delete(self) -> Receipt:
         """Delete the document; its history stays, and undo brings it back."""
@@ -241,8 +243,10 @@ class Record(Live):
         document = self._state.seen(self._entry.id)
         return Validation.of(document.issues() if document else ())
 
-    def _assign(self, changes: Mapping[str, Any]) -> Receipt:
-        receipt = self._state.update(self._entry.id, changes)
+    def _assign(
+        self, changes: Mapping[str, Any], *, check: Callable[[Any], object] = lambda document: None
+    ) -> Receipt:
+        receipt = self._state.update(self._entry.id, changes, check=check)
         document = self._state.seen(self._entry.id)
         if document is not None and type(document) is not self.document_class:
             # Inside a transaction the new fields are there at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from orchstate.models.names import check_name
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
 from orchstate.state.decide import decider
+from orchstate.state.interrupts import uninterrupted
 from orchstate.state.undo import Undoable, Undone, inverse
 from orchstate.state.view import Shift
 from orchstate.state.writer import MAX_BATCH
@@ -18,6 +20,7 @@ from orchstate.state.writer import MAX_BATCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from orchstate.models.document import Document
     from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
     from orchstate.state.receipt import Receipt
@@ -31,8 +34,23 @@ class State(Acceptance):
 
     # -- editing --------------------------------------------------------------------
 
-    def update(self, id: str, changes: Mapping[str, Any]) -> Receipt:
+    def update(
+        self,
+        id: str,
+        changes: Mapping[str, Any],
+        *,
+        check: Callable[[Document], object] = lambda document: None,
+    ) -> Receipt:
         """Change values of a document by path; returns when the edit is accepted.
+
+        Parameters
+        ----------
+        id
+            Which document.
+        changes
+            New values by path.
+        check
+            Called with the document as it is in the moment of the edit; raises to refuse it.
 
         Raises
         ------
@@ -45,6 +63,7 @@ class State(Acceptance):
             document = self.seen(id)
             if document is None:
                 raise NotFoundError(f"The document {id!r} was deleted, so it cannot be changed.")
+            check(document)
             step = edits.update(self.kinds[document.kind], document, changes, at_us)
             if step and not self._is_stored(id):
                 step = edits.first(step)
@@ -137,6 +156,28 @@ class State(Acceptance):
             source.pop()
         return undone
 
+    # -- being exact ----------------------------------------------------------------
+
+    def settle(self, timeout_s: float) -> None:
+        """Give own edits that are on their way some time to be committed; from any thread."""
+        with contextlib.suppress(StoreError):
+            self.wait(timeout_s)
+
+    def pinned(self, id: str) -> tuple[Document | None, int | None]:
+        """Return a document, and the number of the revision that it is; from any thread.
+
+        The number is None where none is exactly that: an edit is still on its way, or is part
+        of the running block.
+        """
+        with uninterrupted, self.lock:
+            if self._inbox and not self._transaction:
+                self._absorb()
+            document, entry = self.seen(id), self.view.known(id)
+        self._hand_out()
+        transaction = self._transaction
+        is_exact = entry is not None and not entry.pending and not (transaction and id in transaction.steps)
+        return document, entry.row.revision if is_exact and entry and entry.row else None
+
     # -- outcomes -------------------------------------------------------------------
 
     @property
@@ -151,12 +192,12 @@ class State(Acceptance):
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`flush` does without telling observers; from any thread."""
-        self._check_usable()
+        self.check_usable()
         self._writer.flush(self.n, timeout_s)
 
     def wait_for_news(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`refresh` does without telling observers; from any thread."""
-        self._check_usable()
+        self.check_usable()
         self._writer.refresh(timeout_s)
 
     def in_background(self, work: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import Box, Button, VBox
 
-from orchstate.config import Configs
+from orchstate.configs import Configs
 from orchstate.display import Table, html_heading, html_links, text_page
 from orchstate.errors import OrchstateError
 from orchstate.models.document import leaves

@@ -69,7 +69,7 @@ def test_every_selection_has_the_same_columns_and_dtypes(store: Store) -> None:
     with orchstate.open(":memory:") as nothing:
         frames = [
             nothing.history.changes(),
-            store.history.changes(field="nonsense"),
+            store.history.changes(field="top_p"),
             store.history.changes(until=0),
             store.history.changes("gpt", field="tags"),
         ]

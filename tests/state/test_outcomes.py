@@ -269,11 +269,11 @@ def test_a_burst_of_edits_of_one_document_is_committed_in_linear_time(disk: Stor
 def test_news_that_nobody_takes_wait_in_the_engine(
     disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(present, "MAX_WAITING", 5)
+    monkeypatch.setattr(present, "MAX_WAITING", 2)
     gpt, writer = disk.configs["gpt"], disk._state._writer
     other("for count in range(60): gpt.update(seed=count).wait(10)")
     wait_until(lambda: writer.is_held_back)
-    assert len(disk._state._inbox) == 5
+    assert len(disk._state._inbox) == 2
     wait_until(lambda: gpt.seed == 59)
     assert disk.history.changes("gpt", field="seed")["new"].tolist() == list(range(60))
     other("for count in range(60): gpt.update(max_tokens=count + 1).wait(10)")

@@ -1,0 +1,186 @@
+"""All configs of a store, by name, and the kind of documents that they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from orchstate.config import Config, Services
+from orchstate.errors import DuplicateNameError, SecretError, ValidationError
+from orchstate.models.config import ConfigDocument
+from orchstate.models.document import ENVELOPE, Document, leaves
+from orchstate.models.names import check_name
+from orchstate.models.secret import SecretRef
+from orchstate.models.values import FrozenMap
+from orchstate.state.collection import Collection
+from orchstate.state.kinds import Kind
+from orchstate.tracebacks import Forgetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from orchstate.providers.registry import Registry
+
+# What a config keeps when its provider changes; everything else is put away and comes back with it.
+_COMMON: Final = frozenset({"name", "tags", "provider", "stash"})
+
+
+class Configs(Collection[Config]):
+    """All configs of a store, by name."""
+
+    def create(self, provider: str, *, name: str | None = None, **values: Any) -> Config:
+        """Create a config.
+
+        Parameters
+        ----------
+        provider
+            Id of a provider, such as ``"openai"``; ``store.providers`` has them all.
+        name
+            Its name, unique in any case; None for the provider's id, with a number if taken.
+        **values
+            Values of the provider's fields.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such provider.
+        DuplicateNameError
+            If the name is taken.
+        UnknownFieldError, ValidationError
+            If the provider has no such field, or a value breaks a rule.
+        """
+        with Forgetting(values):
+            wanted = self.free_name(self._registry.get(provider).id) if name is None else name
+            return self._make(provider, wanted, values, upsert=False)
+
+    def upsert(self, name: str, provider: str | None = None, **values: Any) -> Config:
+        """Change the config of this name, or create it; without a difference nothing happens.
+
+        Parameters
+        ----------
+        name
+            The config's name.
+        provider
+            Needed to create; for an existing config, None keeps its provider.
+        **values
+            Values of the provider's fields.
+
+        Raises
+        ------
+        ValidationError
+            If a value breaks a rule, or a new config has no provider.
+        UnknownFieldError, NotFoundError
+            If there is no such field or provider.
+        """
+        with Forgetting(values):
+            return self._upsert(check_name(name), provider, values)
+
+    def _upsert(self, name: str, provider: str | None, values: dict[str, Any]) -> Config:
+        if name not in self:
+            if provider is None:
+                example = f"upsert({name!r}, 'openai', ...)"
+                raise ValidationError(f"There is no config {name!r} yet, so it needs a provider: {example}.")
+            try:
+                return self._make(provider, name, values, upsert=True)
+            except DuplicateNameError:
+                # Another process has made it just now.
+                if name not in self:
+                    raise
+        config = self[name]
+        changes = values if provider in (None, config.provider) else {"provider": provider, **values}
+        if provider is not None:
+            self._registry.get(provider)
+        config._assign(_without_same_secrets(config, changes))
+        return config
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all configs as a DataFrame, one row each, indexed by ``name`` (string).
+
+        Returns
+        -------
+        DataFrame
+            ``provider`` (category), ``model`` (string), ``ready`` (bool), ``tags`` (object),
+            ``revision`` (Int64), ``created_at`` and ``updated_at`` (datetime64, UTC), then
+            one object column per further field that some config has set; secrets are left out.
+        """
+        from orchstate.history.frames import configs_frame
+
+        return configs_frame(list(self.values()))
+
+    def _make(self, provider: str, name: str, values: Mapping[str, Any], *, upsert: bool) -> Config:
+        definition = self._registry.get(provider)
+        plain, secret = _split(self._registry.document_class(definition.id), values)
+        with self._state.transaction():
+            id, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)
+            config = self[id]
+            if secret:
+                config._assign(secret)
+        return config
+
+    @property
+    def _registry(self) -> Registry:
+        services: Services = self._state.services
+        return services.registry
+
+
+def config_kind(registry: Registry) -> Kind:
+    """Return the kind of configs whose fields come from the definitions of `registry`."""
+
+    def document_class(values: Mapping[str, Any]) -> type[Document]:
+        return registry.document_class(str(values.get("provider", "")))
+
+    def prepare(document: Document, changes: dict[str, Any]) -> tuple[Document, dict[str, Any]]:
+        provider = changes.get("provider")
+        if not isinstance(document, ConfigDocument) or provider in (None, document.provider):
+            return document, changes
+        return _moved(document, registry.get(str(provider)).id, registry, changes)
+
+    def paths() -> set[str]:
+        return {path for definition in registry for path in leaves(registry.document_class(definition.id))}
+
+    return Kind("config", document_class, paths, prepare)
+
+
+def _moved(
+    document: ConfigDocument, provider: str, registry: Registry, changes: dict[str, Any]
+) -> tuple[Document, dict[str, Any]]:
+    """Return a move to another provider: the old values are put away, those of the new one come back.
+
+    A key stays where it is, and its reference is put away with the rest.
+    """
+    put_away = {path: value for path, value in document.body().items() if path not in _COMMON}
+    stash = {**document.stash, document.provider: put_away} if put_away else {**document.stash}
+    cls = registry.document_class(provider)
+    known = leaves(cls)
+    # What the definition does not have any more stays put away.
+    old = stash.pop(provider, {})
+    back = {path: value for path, value in old.items() if path in known}
+    if len(back) < len(old):
+        stash[provider] = {path: value for path, value in old.items() if path not in known}
+    kept = {name: value for name, value in document if name in (*_COMMON, *ENVELOPE)}
+    blank = cls.model_construct(None, **kept)
+    return blank, {**back, **changes, "provider": provider, "stash": FrozenMap(stash)}
+
+
+def _split(cls: type[Document], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    known = leaves(cls)
+    secret = {
+        key: value for key, value in values.items() if key in known and known[key].annotation is SecretRef
+    }
+    return {key: value for key, value in values.items() if key not in secret}, secret
+
+
+def _without_same_secrets(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave a key out that is stored already, so that re-running a cell changes nothing."""
+    kept = {}
+    for field, value in changes.items():
+        present = getattr(config, field, None)
+        if isinstance(value, str) and isinstance(present, SecretRef) and present.is_set:
+            try:
+                if present.get_secret_value() == value.strip():
+                    continue
+            except SecretError:
+                pass
+        kept[field] = value
+    return kept
