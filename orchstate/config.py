@@ -12,11 +12,12 @@ from orchstate.errors import (
     Issue,
     NotFoundError,
     OrchstateError,
+    SecretError,
     ValidationError,
 )
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
-from orchstate.models.document import leaves
+from orchstate.models.document import leaves, secret_fields
 from orchstate.models.secret import SecretRef
 from orchstate.models.validation import Validation
 from orchstate.models.values import to_plain
@@ -247,6 +248,17 @@ class Config(Record):
                 raise ValidationError(f"{field!r} is not a secret field of {self.name!r}.")
             return self._assign(changes, from_cell=False, check=partial(self._check_target, meant_for))
 
+    def put_away(self, values: Mapping[str, Mapping[str, Any]]) -> Receipt:
+        """Keep values for other providers, which come back with them; what importing calls.
+
+        Parameters
+        ----------
+        values
+            Plain values by provider id; those of other providers stay as they are.
+        """
+        stash = self._pinned()[0].stash
+        return self._assign({"stash": {**stash, **{name: dict(values[name]) for name in values}}})
+
     def _explain(self, spec: Any) -> tuple[Any, str]:
         value = getattr(self, spec.name)
         if spec.type == "secret":
@@ -295,8 +307,13 @@ class Config(Record):
         check: Callable[[Any], object] = lambda document: None,
         from_cell: bool = True,
     ) -> Receipt:
-        prepared, written = self._with_references(changes, from_cell=from_cell)
+        self._state.check_writable()
+        prepared, keys = self._without_keys(changes, from_cell=from_cell)
+        written: list[SecretRef] = []
         try:
+            for field, key in keys.items():
+                written.append(self._services.secrets.write(_secret_name(self.id, field), key))
+                prepared[field] = written[-1]
             return super()._assign(prepared, check=check)
         finally:
             for ref in written:
@@ -317,25 +334,41 @@ class Config(Record):
         provider, registry = document.provider, self._services.registry
         return provider, registry.get(provider).address(document.__dict__) if provider in registry else None
 
-    def _with_references(
+    def _without_keys(
         self, changes: Mapping[str, Any], *, from_cell: bool
-    ) -> tuple[dict[str, Any], list[SecretRef]]:
-        """Return the changes with secrets written to their place and replaced by references."""
-        known = leaves(type(self.document()))
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the changes that can be stored as they are, and the keys that have to be written first."""
+        # A provider that comes with the same edit may have other fields.
+        cls = self._services.registry.document_class(str(changes.get("provider", self._pinned()[0].provider)))
         prepared = dict(changes)
-        written: list[SecretRef] = []
-        for field, value in changes.items():
-            if field not in known or known[field].annotation is not SecretRef:
-                continue
+        keys: dict[str, str] = {}
+        for field in secret_fields(cls) & changes.keys():
+            value = changes[field]
             if value is None:
                 prepared[field] = SecretRef()
             elif isinstance(value, str):
                 if from_cell and value and value in cell_source():
                     _warn_of_literal(self.name, field)
-                ref = self._services.secrets.write(_secret_name(self.id, field), value)
-                written.append(ref)
-                prepared[field] = ref
-        return prepared, written
+                keys[field] = value
+            elif isinstance(value, SecretRef) and not self._may_hold(value):
+                # Two configs with one key: whichever goes first would take it along.
+                keys[field] = value.get_secret_value()
+                if self._has_key(field, keys[field]):
+                    del keys[field], prepared[field]
+        return prepared, keys
+
+    def _may_hold(self, ref: SecretRef) -> bool:
+        return not ref.is_set or ref.source == "env" or is_own_key(self.id, ref)
+
+    def _has_key(self, field: str, key: str) -> bool:
+        """Whether a key is stored in a field already, so that running a cell again changes nothing."""
+        present = getattr(self, field, None)
+        if not isinstance(present, SecretRef) or not present.is_set:
+            return False
+        try:
+            return bool(present.get_secret_value() == key.strip())
+        except SecretError:
+            return False
 
     def _readable(self, ref: SecretRef) -> SecretRef:
         return ref.reading_with(self._services.secrets.read) if ref.is_set else ref
@@ -372,6 +405,11 @@ def _missing_variables(document: ConfigDocument) -> Iterator[Issue]:
                 f"The environment variable {ref.name} is not set. Set it before the kernel starts, "
                 f"or with os.environ[{ref.name!r}] = ...",
             )
+
+
+def is_own_key(id: str, ref: SecretRef) -> bool:
+    """Whether a key was written for the document of an id, and for no other."""
+    return ref.name.startswith(f"{id}/")
 
 
 def _secret_name(id: str, field: str) -> str:

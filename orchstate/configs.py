@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.config import Config, Services
-from orchstate.errors import DuplicateNameError, SecretError, ValidationError
+from orchstate.errors import DuplicateNameError, ValidationError
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.names import check_name
@@ -16,8 +17,6 @@ from orchstate.state.kinds import Kind
 from orchstate.tracebacks import Forgetting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
     from orchstate.providers.registry import Registry
@@ -51,6 +50,7 @@ class Configs(Collection[Config]):
             If the provider has no such field, or a value breaks a rule.
         """
         with Forgetting(values):
+            _check_values(values)
             wanted = self.free_name(self._registry.get(provider).id) if name is None else name
             return self._make(provider, wanted, values, upsert=False)
 
@@ -74,6 +74,7 @@ class Configs(Collection[Config]):
             If there is no such field or provider.
         """
         with Forgetting(values):
+            _check_values(values)
             return self._upsert(check_name(name), provider, values)
 
     def _upsert(self, name: str, provider: str | None, values: dict[str, Any]) -> Config:
@@ -155,12 +156,20 @@ def _moved(
     known = leaves(cls)
     # What the definition does not have any more stays put away.
     old = stash.pop(provider, {})
+    old = old if isinstance(old, Mapping) else {}
     back = {path: value for path, value in old.items() if path in known}
     if len(back) < len(old):
         stash[provider] = {path: value for path, value in old.items() if path not in known}
-    kept = {name: value for name, value in document if name in (*_COMMON, *ENVELOPE)}
-    blank = cls.model_construct(None, **kept)
-    return blank, {**back, **changes, "provider": provider, "stash": FrozenMap(stash)}
+    kept = {path: value for path, value in document.body().items() if path in _COMMON}
+    # As from the store: an old value that breaks a rule by now comes back with its fault.
+    target = cls.from_body({name: getattr(document, name) for name in ENVELOPE}, {**back, **kept})
+    return target, {**changes, "provider": provider, "stash": FrozenMap(stash)}
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    for name in (*ENVELOPE, "stash"):
+        if name in values:
+            raise ValidationError(f"{name!r} is set by the store and cannot be assigned.")
 
 
 def _split(cls: type[Document], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -173,14 +182,8 @@ def _split(cls: type[Document], values: Mapping[str, Any]) -> tuple[dict[str, An
 
 def _without_same_secrets(config: Config, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Leave a key out that is stored already, so that re-running a cell changes nothing."""
-    kept = {}
-    for field, value in changes.items():
-        present = getattr(config, field, None)
-        if isinstance(value, str) and isinstance(present, SecretRef) and present.is_set:
-            try:
-                if present.get_secret_value() == value.strip():
-                    continue
-            except SecretError:
-                pass
-        kept[field] = value
-    return kept
+    return {
+        field: value
+        for field, value in changes.items()
+        if not (isinstance(value, str) and config._has_key(field, value))
+    }

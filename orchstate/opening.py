@@ -17,7 +17,9 @@ from orchstate.loops import in_thread
 from orchstate.models.intent import Intent
 from orchstate.origin import user_name
 from orchstate.providers.registry import Registry
+from orchstate.secrets.secrets import Secrets
 from orchstate.state.state import adopted
+from orchstate.storage import forks
 from orchstate.storage.outbox import MemoryJournal, Outbox, adopt_all
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Options, Store, kinds_of
@@ -99,9 +101,29 @@ async def aopen(
     return store
 
 
-_opened: Final[dict[Path, Store]] = {}
-# Two threads that open one target get one store, too.
-_opening: Final = threading.Lock()
+class _Opened:
+    """The stores that are open in this process, by path."""
+
+    def __init__(self) -> None:
+        self.stores: dict[Path, Store] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        # Two threads that open one target get one store, too.
+        self.lock = threading.Lock()
+
+    def before_fork(self) -> None:
+        """Wait for nobody: opening may take seconds."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Let the child open stores, whatever another thread of the parent was opening."""
+        self.renew()
+
+
+_opened: Final = _Opened()
 # Whoever ends in the regular way leaves nothing for others to adopt, if that is quickly done.
 _EXIT_FLUSH_S: Final = 2.0
 
@@ -121,11 +143,12 @@ def _open(
     options = Options(read_only, secrets, actor or user_name())
     if path is None:
         return _open_new(None, options), True
-    with _opening:
-        known = _opened.get(path)
+    forks.guard(_opened)
+    with _opened.lock:
+        known = _opened.stores.get(path)
         if known is None or known._state.unusable:
             _close_at_exit()
-            store = _opened[path] = _open_new(path, options)
+            store = _opened.stores[path] = _open_new(path, options)
             return store, True
     if known._options != options:
         raise StoreError(
@@ -150,11 +173,13 @@ def _close_at_exit() -> None:
 
 
 def _close_all() -> None:
-    for store in list(_opened.values()):
+    for store in list(_opened.stores.values()):
         store._close(_EXIT_FLUSH_S)
 
 
 def _open_new(path: Path | None, options: Options) -> Store:
+    # First what can be wrong without a trace on the disk.
+    secrets = Secrets(options.secrets, vault_path=vault_path())
     engine = SqliteEngine(path, read_only=options.read_only)
     journal: Any = None
     try:
@@ -162,7 +187,7 @@ def _open_new(path: Path | None, options: Options) -> Store:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
             journal = _journal(path, engine)
-        return Store(engine, journal, options, vault_path=vault_path())
+        return Store(engine, journal, options, secrets)
     except BaseException:
         if journal:
             # Nothing was accepted yet.
@@ -236,9 +261,18 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
 
 
 def vault_path() -> Path:
-    """Return where the user's vault is, or would be."""
+    """Return where the user's vault is, or would be.
+
+    Raises
+    ------
+    StoreError
+        If ``$ORCHSTATE_VAULT`` names a home that is not there.
+    """
     chosen = os.environ.get("ORCHSTATE_VAULT")
-    return Path(chosen).expanduser() if chosen else _data_folder() / "vault.json"
+    try:
+        return Path(chosen).expanduser() if chosen else _data_folder() / "vault.json"
+    except RuntimeError as error:
+        raise StoreError(f"ORCHSTATE_VAULT={chosen!r} cannot be used: {error}") from error
 
 
 def _data_folder() -> Path:

@@ -87,7 +87,9 @@ def cell_source() -> str:
 def _cells() -> list[str]:
     """Return the texts of all cells that ran, the running one last, behind an empty first one."""
     running = shell()
-    return (running.user_ns.get("In") if running is not None else None) or [""]
+    cells = running.user_ns.get("In") if running is not None else None
+    # People use such short names for things of their own.
+    return cells if isinstance(cells, list) and cells and isinstance(cells[-1], str) else [""]
 
 
 def warn(message: str) -> None:

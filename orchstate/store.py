@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from traitlets import All, HasTraits
+from traitlets.traitlets import BaseDescriptor
 
 from orchstate.cells import CellEnd
-from orchstate.config import Config, Services
+from orchstate.config import Config, Services, is_own_key
 from orchstate.configs import Configs, config_kind
 from orchstate.errors import OrchstateError, SetupError, StoreError, UnknownFieldError, ValidationError
 from orchstate.history.history import History
@@ -28,7 +29,6 @@ from orchstate.models.settings import SettingsDocument
 from orchstate.models.values import is_same
 from orchstate.origin import origin
 from orchstate.providers.registry import Registry
-from orchstate.secrets.secrets import Secrets
 from orchstate.state.derivation import derive
 from orchstate.state.events import Event
 from orchstate.state.kinds import Kinds, plain_kind
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from orchstate.history.past import PastState
     from orchstate.models.document import Document
     from orchstate.models.secret import SecretRef
-    from orchstate.secrets.secrets import Mode
+    from orchstate.secrets.secrets import Mode, Secrets
     from orchstate.secrets.store import SecretStore
     from orchstate.state.undo import Undone
     from orchstate.storage.sqlite import SqliteEngine
@@ -105,12 +105,12 @@ class Store(HasTraits):
     pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
     error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
 
-    def __init__(self, engine: SqliteEngine, journal: Any, options: Options, *, vault_path: Path) -> None:
+    def __init__(self, engine: SqliteEngine, journal: Any, options: Options, secrets: Secrets) -> None:
         super().__init__()
         self._engine = engine
         self._options = options
         self.providers = Registry()
-        self.secrets = Secrets(options.secrets, vault_path=vault_path)
+        self.secrets = secrets
         kinds = kinds_of(self.providers)
         self._state = State(
             engine,
@@ -213,6 +213,8 @@ class Store(HasTraits):
         """
         if not callable(listener):
             raise ValidationError(f"{listener!r} cannot be called. Give a function that takes an event.")
+        if event is not None and not (isinstance(event, type) and issubclass(event, Event)):
+            raise ValidationError(f"{event!r} is no class of events, such as orch.Updated.")
         return self._state.subscribe(listener, event or Event)
 
     # -- time -------------------------------------------------------------------------
@@ -234,9 +236,15 @@ class Store(HasTraits):
         ------
         DuplicateNameError
             If there is a snapshot of that name.
+        ValidationError
+            If the name is not valid.
+        StoreError
+            If a transaction is still running.
         FlushError
             If edits before it could not be committed.
         """
+        if self._state.transaction_here:
+            raise StoreError("A transaction is still running. Call snapshot() after the end of its block.")
         seq = self.flush()
         self._state.create("snapshot", name, {"seq": seq, "note": note})
         self.flush()
@@ -363,7 +371,8 @@ class Store(HasTraits):
         return f"<Store {where}: {self._status()}, {configs} in memory{pending}>"
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name[0] != "_" and not hasattr(type(self), name) and name not in Store.__annotations__:
+        is_part = name in Store.__annotations__ and name not in self.__dict__
+        if name[0] != "_" and not is_part and not isinstance(getattr(type(self), name, None), BaseDescriptor):
             raise UnknownFieldError(no_field(self, name))
         super().__setattr__(name, value)
 
@@ -372,6 +381,9 @@ class Store(HasTraits):
 
     def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
         """Have `handler` called with every change of the named traits: active, status, pending, error."""
+        for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else ():
+            if name is not All and name not in _FOLLOWED:
+                raise UnknownFieldError(no_field(self, name))
         super().observe(handler, names, type)
         self._state.delivery.attach()
         self._told = self._followed()
@@ -420,8 +432,8 @@ class Store(HasTraits):
             self._state.create("profile", self._profile, {"active": active}, upsert=True)
 
     def _drop_unused(self, id: str, ref: SecretRef) -> None:
-        """Remove the value of a key in the background, unless the document refers to it after all."""
-        if ref.source in ("none", "env"):
+        """Remove the value of a document's own key in the background, unless it refers to it after all."""
+        if ref.source in ("none", "env") or not is_own_key(id, ref):
             return
         try:
             now = self._state.seen(id)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -143,6 +144,42 @@ def test_odd_names_of_files_work(name: str, tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(target: object, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         orchstate.open(target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variable", ["~no-such-user/vault.json", ""])
+def test_an_opening_that_is_refused_makes_no_file(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHSTATE_VAULT", variable)
+    secrets: Any = "auto" if variable else "keychain"
+    with pytest.raises(
+        orchstate.OrchstateError, match=r"ORCHSTATE_VAULT='~no|secrets='keychain' is not known"
+    ):
+        orchstate.open(tmp_path / "store.db", secrets=secrets)
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks belong to POSIX")
+def test_a_child_can_open_stores_though_a_thread_of_its_parent_was_opening_one(tmp_path: Path) -> None:
+    held = FairLock(filled(tmp_path / "held.db").with_name("held.db.lock"))
+    assert held.acquire(1)
+
+    def opening() -> None:
+        with contextlib.suppress(StoreError):
+            orchstate.open(tmp_path / "held.db")
+
+    thread = threading.Thread(target=opening)
+    thread.start()
+    time.sleep(0.2)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        orchstate.open(tmp_path / "other.db", secrets="memory").configs.create("openai", name="gpt")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    held.release()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:

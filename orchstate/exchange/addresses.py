@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchstate.models.secret import is_reference
+from orchstate.models.variables import variable_problem
 from orchstate.providers.urls import origin
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ def own_origins(definition: ProviderDefinition) -> frozenset[str]:
 
 
 def is_variable(value: Any) -> bool:
-    """Whether a plain value refers to an environment variable.
+    """Whether a plain value refers to an environment variable, by what can be its name.
 
     Examples
     --------
     >>> is_variable({"source": "env", "name": "OPENAI_API_KEY"}), is_variable({"X-Team": "lab"})
     (True, False)
     """
-    return is_reference(value) and value["source"] == "env" and str(value["name"]).isidentifier()
+    return is_reference(value) and value["source"] == "env" and not variable_problem(value["name"])
 
 
 def without_references(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,17 +117,16 @@ def _renamed(planned: PlannedConfig, found: Survey, holder: Holder) -> PlannedCo
 
 
 def _create(planned: PlannedConfig, holder: Holder) -> None:
-    stash = {provider: dict(values) for provider, values in planned.stash.items()}
-    holder.configs.create(planned.raw.provider, name=planned.raw.name, **planned.values, stash=stash)
+    config = holder.configs.create(planned.raw.provider, name=planned.raw.name, **planned.values)
+    config.put_away(planned.stash)
 
 
 def _change(planned: PlannedConfig, holder: Holder) -> None:
     config = holder.configs[planned.raw.name]
     # With all values, since what is put away for this provider would come back otherwise.
     config.update(provider=planned.raw.provider, **planned.values)
-    here = document_called(holder, planned.raw.name)
-    stash = {**here.stash, **planned.stash} if here else planned.stash
-    config.update(name=planned.raw.name, stash=stash)
+    config.update(name=planned.raw.name)
+    config.put_away(planned.stash)
 
 
 def _import_setting(item: PlanItem, holder: Holder, on_conflict: Conflict, log: _Log) -> None:

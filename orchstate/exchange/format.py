@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchstate.models.canonical import fingerprint
 from orchstate.models.values import FrozenMap, PlainMap, Strings
+from orchstate.models.variables import variable_problem
 
 FORMAT: Final = "orchstate.setup"
 VERSION: Final = 1
@@ -38,9 +39,9 @@ class EnvironmentSecret(_Part):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not name.isidentifier():
-            # Somebody may have put a key here, so it is not shown.
-            raise ValueError("this is not the name of an environment variable, such as OPENAI_API_KEY.")
+        problem = variable_problem(name)
+        if problem:
+            raise ValueError(problem)
         return name
 
 

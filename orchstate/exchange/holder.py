@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from orchstate.models.document import Document
     from orchstate.providers.registry import Registry
@@ -22,17 +22,24 @@ class Editable(Protocol):
         """Change values by path."""
 
 
+class EditableConfig(Editable, Protocol):
+    """What is needed of a config."""
+
+    def put_away(self, values: Mapping[str, Mapping[str, Any]]) -> object:
+        """Keep values for other providers."""
+
+
 class Configs(Protocol):
     """The configs of a store, by name or id."""
 
-    def __getitem__(self, name: str) -> Editable: ...
+    def __getitem__(self, name: str) -> EditableConfig: ...
 
     def __contains__(self, name: object) -> bool: ...
 
-    def values(self) -> Iterable[Editable]:
+    def values(self) -> Iterable[EditableConfig]:
         """Return all configs."""
 
-    def create(self, provider: str, *, name: str | None = None, **values: Any) -> Editable:
+    def create(self, provider: str, *, name: str | None = None, **values: Any) -> EditableConfig:
         """Create a config."""
 
 

@@ -161,6 +161,12 @@ def leaves(document_class: type[Document]) -> dict[str, FieldInfo]:
 
 
 @cache
+def secret_fields(document_class: type[Document]) -> frozenset[str]:
+    """Return the paths of the fields that refer to secrets."""
+    return frozenset(path for path, info in leaves(document_class).items() if info.annotation is SecretRef)
+
+
+@cache
 def defaults(document_class: type[Document]) -> dict[str, Any]:
     """Return the default of every leaf by path; a field without one has None."""
     return {

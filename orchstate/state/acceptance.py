@@ -17,6 +17,7 @@ from orchstate.errors import DuplicateNameError, NotFoundError, ReadOnlyError, V
 from orchstate.models.intent import Intent
 from orchstate.models.names import name_key
 from orchstate.state import steps as edits
+from orchstate.state.block import Block
 from orchstate.state.decide import decider
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.present import Present
@@ -87,56 +88,48 @@ class Acceptance(Present):
 
     # -- transactions ---------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def transaction(self, label: str = "") -> Iterator[None]:
+    def transaction(self, label: str = "") -> Block:
         """Make the edits of the block all or nothing: one revision each, one undo step.
 
         Inside the block its edits are seen; elsewhere nothing is, until the block ends.
         An exception undoes everything that the block did; a nested block joins.
         """
-        outer = self._transaction
-        if outer:
-            mark = outer.mark()
-            try:
-                yield
-            except BaseException:
-                outer.go_back(mark)
-                raise
-            return
-        self.check_writable()
-        transaction = Transaction(label, Receipt(self._writer.outcomes))
-        try:
-            try:
-                self._begin(transaction)
-                yield
-            finally:
-                self._end(transaction)
-            self._accept_all(transaction)
-        except BaseException as error:
-            if not transaction.receipt.n:
-                # Else it was accepted, and the interrupt came right after.
-                transaction.receipt.fail(error)
-            self._show_again(transaction)
-            raise
-        finally:
-            for callback in transaction.afterwards:
-                callback()
+        return Block(self, label)
 
     def afterwards(self, callback: Callable[[], object]) -> bool:
         """Have something done when the running block has ended, well or not; False if none runs."""
-        transaction = self._transaction
+        transaction = self.transaction_here
         if transaction:
             transaction.afterwards.append(callback)
         return transaction is not None
 
-    def _begin(self, transaction: Transaction) -> None:
+    def new_transaction(self, label: str) -> Transaction:
+        """Return a transaction that has not begun."""
+        self.check_writable()
+        return Transaction(label, Receipt(self._writer.outcomes))
+
+    def begin(self, transaction: Transaction) -> None:
+        """Have the caller's edits belong to a transaction from now on."""
         self._open_transactions.add(transaction)
         self.attention = True
         self._transaction_here.set(transaction)
 
+    def accept(self, transaction: Transaction) -> None:
+        """Accept all edits of a transaction at once, which ends it."""
+        self._end(transaction)
+        self._accept_all(transaction)
+
+    def give_up(self, transaction: Transaction, error: BaseException) -> None:
+        """End a transaction because of an error; what was accepted already stays. Harmless when repeated."""
+        self._end(transaction)
+        if not transaction.receipt.n:
+            transaction.receipt.fail(error)
+        self._show_again(transaction)
+
     def _end(self, transaction: Transaction) -> None:
         transaction.end()
-        self._transaction_here.set(None)
+        if self._transaction_here.get() is transaction:
+            self._transaction_here.set(None)
         self._open_transactions.discard(transaction)
 
     def _accept_all(self, transaction: Transaction) -> None:
@@ -179,14 +172,14 @@ class Acceptance(Present):
             with uninterrupted, self.lock:
                 # Another thread may have closed it while this one waited for the lock.
                 self.check_usable()
-                if self._inbox and not self._transaction:
+                if self._inbox and not self.transaction_here:
                     self._absorb()
                 yield time.time_ns() // 1000
         finally:
             self._hand_out()
 
     def _submit(self, steps: list[Step], at_us: int) -> Receipt:
-        transaction = self._transaction
+        transaction = self.transaction_here
         if not transaction:
             return self._accept(steps, at_us, "")
         for step in steps:
@@ -242,7 +235,7 @@ class Acceptance(Present):
         journal.append(payload)
 
     def _is_stored(self, id: str) -> bool:
-        transaction = self._transaction
+        transaction = self.transaction_here
         entry = self.view.get(id)
         return bool(entry and entry.exists) or bool(transaction and id in transaction.steps)
 

@@ -7,6 +7,7 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from orchstate.errors import NotFoundError
+from orchstate.models.document import secret_fields
 from orchstate.models.names import MAX_NAME_LENGTH
 from orchstate.models.secret import references
 from orchstate.state.record import Record
@@ -98,11 +99,12 @@ class Collection(Mapping[str, R], Generic[R]):
         """
         source = record if isinstance(record, Record) else self[record]
         document = source.document()
+        secret = secret_fields(type(document))
         values = {
             path: document.at(path)
             for path, plain in document.body().items()
             # A key belongs to one record: with two of them, the first that goes would take it along.
-            if path != "name" and not any(references(plain))
+            if path != "name" and path not in secret and not (path == "stash" and any(references(plain)))
         }
         id, _ = self._state.create(self._kind, self.free_name(source.name) if name is None else name, values)
         return cast("R", self._state.record(id))

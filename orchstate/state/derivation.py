@@ -142,5 +142,5 @@ def _traits(model: type[BaseModel], prefix: str) -> dict[str, Any]:
         elif annotation is SecretRef:
             traits[name] = SecretTrait(prefix + name, info)
         else:
-            traits[name] = FieldTrait(prefix + name, info, fixed=prefix == "" and name in ENVELOPE)
+            traits[name] = FieldTrait(prefix + name, info, fixed=not prefix and name in (*ENVELOPE, "stash"))
     return traits

@@ -12,9 +12,11 @@ from _signal import getsignal, signal  # type: ignore[import-not-found]
 from signal import SIGINT
 from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType, FrameType
 
 
 class Uninterrupted:
@@ -59,3 +61,50 @@ class Uninterrupted:
 
 
 uninterrupted = Uninterrupted()
+
+
+class Ends:
+    """Sees to blocks at whose beginning or end an interrupt comes, which Python then does not close.
+
+    Parameters
+    ----------
+    *codes
+        Of the methods that begin and end a block; its ``give_up`` is called before the interrupt goes on.
+    """
+
+    def __init__(self, *codes: CodeType) -> None:
+        self._codes = frozenset(codes)
+        self._open: WeakSet[Any] = WeakSet()
+        self._usual: Callable[..., Any] | None = None
+
+    def watch(self, block: Any) -> None:
+        """Look after a block from now on."""
+        if get_ident() != main_thread().ident:
+            return
+        self._open.add(block)
+        usual = getsignal(SIGINT)
+        if callable(usual) and usual != self._handle:
+            self._usual = usual
+            signal(SIGINT, self._handle)
+
+    def forget(self, block: Any) -> None:
+        """Let a block be that was closed; harmless when repeated."""
+        self._open.discard(block)
+        if get_ident() == main_thread().ident:
+            self._step_down()
+
+    def _step_down(self) -> None:
+        # Somebody else's handler stays, and so does ours beneath it.
+        if not self._open and getsignal(SIGINT) == self._handle:
+            signal(SIGINT, self._usual)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        step = frame
+        while step is not None:
+            block: Any = step.f_locals.get("self") if step.f_code in self._codes else None
+            if block in self._open:
+                block.give_up(KeyboardInterrupt())
+            step = step.f_back
+        self._step_down()
+        if self._usual:
+            self._usual(number, frame)

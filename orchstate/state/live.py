@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import logging
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,14 @@ from orchstate.state.traits import FieldTrait
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from orchstate.state.block import Block
     from orchstate.state.events import Cause
     from orchstate.state.receipt import Receipt
     from orchstate.state.state import State
 
 logger = logging.getLogger(__name__)
-
-_ASSIGNABLE = (BaseDescriptor, property)
 
 
 class Live(HasTraits):
@@ -53,7 +51,7 @@ class Live(HasTraits):
         return self._read(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name[0] != "_" and not isinstance(getattr(type(self), name, None), _ASSIGNABLE):
+        if name[0] != "_" and not isinstance(getattr(type(self), name, None), BaseDescriptor):
             del value
             raise UnknownFieldError(no_field(self, name))
         try:
@@ -67,11 +65,9 @@ class Live(HasTraits):
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} is a live view of a store and cannot be copied. Use to_dict().")
 
-    @contextlib.contextmanager
-    def hold_trait_notifications(self) -> Iterator[None]:
+    def hold_trait_notifications(self) -> Block:  # type: ignore[override]
         """Make the assignments of the block one transaction: all of them, or none."""
-        with self._state.transaction():
-            yield
+        return self._state.transaction()
 
     def _assign(self, changes: Mapping[str, Any]) -> Receipt:
         raise NotImplementedError
@@ -119,8 +115,10 @@ def notify(owner: HasTraits, name: str, old: Any, new: Any, cause: Cause) -> Non
 
 def no_field(live: HasTraits, name: str) -> str:
     """Return the message for a field that is not there, with the closest names."""
+    if isinstance(name, str) and (hasattr(type(live), name) or name in type(live).__annotations__):
+        return f"{name!r} of a {type(live).__name__} cannot be assigned or observed."
     known = list(type(live)._traits)
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
     hint = (
         f"Did you mean {' or '.join(map(repr, close))}?"
         if close

@@ -97,7 +97,7 @@ class Present:
         return self.closed or self._forked
 
     @property
-    def _transaction(self) -> Transaction | None:
+    def transaction_here(self) -> Transaction | None:
         """The transaction whose block the caller is in."""
         transaction = self._transaction_here.get()
         return transaction if transaction and transaction.is_here else None
@@ -111,7 +111,7 @@ class Present:
 
     def seen(self, id: str) -> Document | None:
         """Return what :meth:`document` does, without first showing what has arrived."""
-        transaction = self._transaction
+        transaction = self.transaction_here
         if transaction and id in transaction.documents:
             return transaction.documents[id]
         with self.lock:
@@ -125,7 +125,7 @@ class Present:
         return self._find(kind, name_or_id) if isinstance(name_or_id, str) else None
 
     def _find(self, kind: str, name_or_id: str) -> str | None:
-        transaction = self._transaction
+        transaction = self.transaction_here
         found = transaction.find(kind, name_or_id) if transaction else None
         if found:
             return found
@@ -149,7 +149,7 @@ class Present:
         self.catch_up()
         with self.lock:
             names = {entry.id: entry.name for entry in self.view.all(kind)}
-        transaction = self._transaction
+        transaction = self.transaction_here
         for id, document in transaction.documents.items() if transaction else ():
             if document is None:
                 names.pop(id, None)
@@ -184,7 +184,7 @@ class Present:
 
     def _entry_of(self, document: Document) -> Entry:
         entry = self.view.get(document.id)
-        transaction = self._transaction
+        transaction = self.transaction_here
         if entry is None and transaction:
             # Created by the running block: the view takes the entry over when it is accepted.
             entry = transaction.entries.setdefault(document.id, Entry(document.id, document.kind, None))
@@ -211,7 +211,7 @@ class Present:
         """Show what has arrived, and tell observers; from the owner's thread, outside transactions."""
         if not self.attention or self._forked:
             return
-        if self._transaction or self.delivery.is_running or not self.delivery.is_owner:
+        if self.transaction_here or self.delivery.is_running or not self.delivery.is_owner:
             return
         self.delivery.attach()
         with uninterrupted, self.lock:

@@ -17,7 +17,7 @@ from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
 from orchstate.state.live import Live, no_field, notify
-from orchstate.state.traits import ComputedTrait
+from orchstate.state.traits import ComputedTrait, FieldTrait
 from orchstate.tracebacks import Forgetting
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Record(Live):
 
     def __getitem__(self, path: str) -> Any:
         """Return the value at a path such as ``"temperature"`` or ``"agents.timeout"``."""
-        if path in ENVELOPE:
+        if path in (*ENVELOPE, *_COMPUTED):
             return getattr(self, path)
         if path not in leaves(self.document_class):
             raise UnknownFieldError(no_field(self, path))
@@ -113,6 +113,10 @@ class Record(Live):
             If it could not be accepted; nothing changed.
         """
         with Forgetting(changes):
+            for path in changes:
+                trait = type(self)._traits.get(path)
+                if isinstance(trait, FieldTrait | ComputedTrait):
+                    trait.check_assignable()
             return self._assign(changes)
 
     def delete(self) -> Receipt:

@@ -142,7 +142,7 @@ class State(Acceptance):
         return self._step_back(self._undo.undone, self._undo.done, "redo")
 
     def _step_back(self, source: list[Undoable], target: list[Undoable], verb: str) -> Undone:
-        if self._transaction:
+        if self.transaction_here:
             raise StoreError(f"A transaction is still running. Call {verb}() after the end of its block.")
         with self._editing() as at_us:
             if not source:
@@ -169,14 +169,19 @@ class State(Acceptance):
         The number is None where none is exactly that: an edit is still on its way, or is part
         of the running block.
         """
-        with uninterrupted, self.lock:
-            if self._inbox and not self._transaction:
-                self._absorb()
+        self._take_in()
+        with self.lock:
             document, entry = self.seen(id), self.view.known(id)
-        self._hand_out()
-        transaction = self._transaction
+        transaction = self.transaction_here
         is_exact = entry is not None and not entry.pending and not (transaction and id in transaction.steps)
         return document, entry.row.revision if is_exact and entry and entry.row else None
+
+    def _take_in(self) -> None:
+        """Show what has arrived, also from a thread that is not the owner's, who tells observers later."""
+        with uninterrupted, self.lock:
+            if self._inbox and not self.transaction_here:
+                self._absorb()
+        self._hand_out()
 
     # -- outcomes -------------------------------------------------------------------
 
@@ -225,6 +230,7 @@ class State(Acceptance):
             If it could not be read in time.
         """
         self.wait_for_news(timeout_s)
+        self._take_in()
         self.catch_up()
         return self.seq
 

@@ -51,13 +51,17 @@ class FieldTrait(TraitType[Any, Any]):
         return self.__get__(obj, cls)
 
     def __set__(self, obj: Any, value: Any) -> None:
-        if self.fixed:
-            raise ValidationError(f"{self.path!r} is set by the store and cannot be assigned.")
+        self.check_assignable()
         obj._assign({self.path: value})
 
     def set(self, obj: Any, value: Any) -> None:
         """Have the store change the value."""
         self.__set__(obj, value)
+
+    def check_assignable(self) -> None:
+        """Refuse what only the store sets."""
+        if self.fixed:
+            raise ValidationError(f"{self.path!r} is set by the store and cannot be assigned.")
 
     def info(self) -> str:
         """Return what kind of value this is, for people."""
@@ -93,6 +97,10 @@ class ComputedTrait(TraitType[Any, Any]):
         return self.__get__(obj, cls)
 
     def __set__(self, obj: Any, value: Any) -> None:
+        self.check_assignable()
+
+    def check_assignable(self) -> None:
+        """Refuse: it follows from the record's state."""
         raise ValidationError(f"{self.name!r} follows from the record's state and cannot be assigned.")
 
     def set(self, obj: Any, value: Any) -> None:

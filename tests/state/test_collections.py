@@ -189,7 +189,7 @@ def test_fields_that_a_definition_has_lost_stay_put_away(
 ) -> None:
     gpt.provider = "anthropic"
     stash = {"openai": {"model": "gpt-y", "sparkle": 3}}
-    gpt.stash = stash
+    gpt.put_away(stash)
     gpt.provider = "openai"
     assert (gpt.model, gpt.stash["openai"]) == ("gpt-y", {"sparkle": 3})
 

@@ -12,6 +12,7 @@ from testbed.kernel import Kernel
 
 import orchstate
 from orchstate.errors import OrchstateError
+from orchstate.secrets.secrets import Secrets
 from orchstate.storage.outbox import Outbox
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Options, Store
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("a", "b", "c", "d")
-KINDS = ("create", "upsert", "set", "set", "set", "rename", "move", "delete", "undo", "setting")
 
 
 def present(store: Store) -> dict[str, Any]:
@@ -42,7 +42,8 @@ class Notebooks:
         engine = SqliteEngine(path)
         folder = path.with_name(f"{path.name}.outbox")
         journal = Outbox.create(folder, store_id=engine.store_id, writer=uuid.uuid4().hex)
-        return Store(engine, journal, Options(False, "memory", f"user {number}"), vault_path=path)
+        secrets = Secrets("memory", vault_path=path)
+        return Store(engine, journal, Options(False, "memory", f"user {number}"), secrets)
 
     def toggle(self, number: int) -> None:
         mutex = self.stores[number]._engine._write_mutex

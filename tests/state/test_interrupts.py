@@ -18,7 +18,10 @@ import orchstate
 from orchstate.state.interrupts import Uninterrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from orchstate.config import Config
 
 
 def interrupt() -> None:
@@ -166,3 +169,98 @@ def test_a_hail_of_interrupts_loses_no_edit_and_doubles_none(tmp_path: Path) -> 
         assert sorted(set(seeds)) == seeds
         assert set(done) <= set(seeds)
         assert store._engine.check() == []
+
+
+# Each instruction of these is tried, and each line of the rest of the state.
+CLOSELY = ("block.py", "interrupts.py", "transaction.py", "acceptance.py")
+
+
+class Meddler:
+    """Interrupts at one point of our code, whichever; a trace function is called before each of them."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.has_struck = False
+
+    def __call__(self, frame: Any, event: str, argument: object) -> Any:
+        folder, _, module = frame.f_code.co_filename.rpartition(os.sep)
+        # In the latter Python ignores whatever is raised.
+        if not folder.endswith(f"orchstate{os.sep}state") or frame.f_code.co_name == "__del__":
+            return None
+        frame.f_trace_opcodes = module in CLOSELY
+        if event == "line" and frame.f_trace_opcodes:
+            return self
+        self.left -= 1
+        if not self.left:
+            self.has_struck = True
+            sys.settrace(None)
+            interrupt()
+        return self
+
+
+def meddled(at: int, action: Callable[[], object]) -> bool:
+    """Do something, interrupted at its point of a number; returns whether there is one."""
+    meddler = Meddler(at)
+    sys.settrace(meddler)
+    try:
+        action()
+    except KeyboardInterrupt:
+        assert meddler.has_struck
+    finally:
+        sys.settrace(None)
+    return meddler.has_struck
+
+
+@pytest.fixture
+def gpt() -> Iterator[Config]:
+    with orchstate.open(":memory:") as store:
+        yield store.configs.create("openai", name="gpt", temperature=0.0, seed=0)
+
+
+def block_of(gpt: Config, number: int, *, is_nested: bool) -> None:
+    with gpt._state.transaction():
+        gpt.temperature = number / 1e6
+        if is_nested:
+            with gpt._state.transaction():
+                gpt.seed = number
+        gpt.max_tokens = number
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_an_interrupt_at_any_instruction_of_a_block_leaves_all_of_it_or_nothing(
+    is_nested: bool, gpt: Config
+) -> None:
+    usual, at, done = signal.getsignal(signal.SIGINT), 1, True
+    while done:
+        before = (gpt.temperature, gpt.seed, gpt.max_tokens)
+        done = meddled(at, lambda: block_of(gpt, at, is_nested=is_nested))  # noqa: B023
+        after = (at / 1e6, at if is_nested else 0, at)
+        assert (gpt.temperature, gpt.seed, gpt.max_tokens) in (before, after), at
+        assert gpt._state.transaction_here is None
+        assert signal.getsignal(signal.SIGINT) == usual
+        # Whatever comes next is accepted as ever.
+        assert gpt.update(frequency_penalty=at / 1e6).wait(10).state == "committed"
+        at += 1
+    assert at > 500
+
+
+def test_an_interrupt_at_any_instruction_of_an_edit_leaves_it_whole(gpt: Config) -> None:
+    at, done, accepted = 1, True, 0
+    while done:
+        done = meddled(at, lambda: gpt.update(seed=at))  # noqa: B023
+        accepted += gpt.seed == at
+        assert gpt.update(max_tokens=at).wait(10).state == "committed"
+        at += 1
+    changes = gpt._services.history.changes("gpt", field="seed")["new"].tolist()
+    assert (len(changes), accepted > 10, at > 200) == (accepted + 1, True, True)
+
+
+def test_a_block_that_nobody_ends_swallows_what_follows(gpt: Config) -> None:
+    """The control: without its end being seen to, this is how it would be."""
+    block = gpt._state.transaction()
+    block.__enter__()
+    gpt.seed = 5
+    assert gpt._state.flush() == 1
+    block.give_up(KeyboardInterrupt())
+    gpt.seed = 6
+    assert gpt._state.flush() == 2
