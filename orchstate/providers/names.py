@@ -11,9 +11,9 @@ from orchstate.models.config import ConfigDocument
 RECORD_NAMES: Final = frozenset(
     "aask acheck aclient active aexplain amodels ask astream check client collection create definition "
     "delete document document_class duplicate environment error explain fingerprint form get history "
-    "items keys models origin pop receipt record refresh reset restore revision run secrets self set "
-    "set_secret show stamp store stream sync_state tell to_dict to_frame to_kwargs undo update validation "
-    "values".split()
+    "items keys models origin pop put_away receipt record refresh reset restore revision run secrets self "
+    "set set_secret show stamp store stream sync_state tell to_dict to_frame to_kwargs undo update "
+    "validation values".split()
 )
 # What traitlets.HasTraits offers; written down, so that reading a definition needs no traitlets.
 TRAITLETS_NAMES: Final = frozenset(
@@ -22,8 +22,14 @@ TRAITLETS_NAMES: Final = frozenset(
     "trait_defaults trait_events trait_has_value trait_metadata trait_names trait_values traits unobserve "
     "unobserve_all".split()
 )
+# What the frames of the history and of all configs have in columns of their own.
+COLUMN_NAMES: Final = frozenset("actor at op ready seq".split())
 RESERVED: Final = (
-    RECORD_NAMES | TRAITLETS_NAMES | frozenset(dir(ConfigDocument)) | frozenset(ConfigDocument.model_fields)
+    RECORD_NAMES
+    | TRAITLETS_NAMES
+    | COLUMN_NAMES
+    | frozenset(dir(ConfigDocument))
+    | frozenset(ConfigDocument.model_fields)
 )
 
 

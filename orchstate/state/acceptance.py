@@ -9,6 +9,7 @@ the first three, never while observers run and never while the engine works.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -133,6 +134,9 @@ class Acceptance(Present):
         self._open_transactions.discard(transaction)
 
     def _accept_all(self, transaction: Transaction) -> None:
+        for step in transaction.steps.values():
+            if step.after and _has_new_name(step):
+                self._loader.load_name(step.after.kind, step.after.name)
         with self._editing() as at_us:
             steps = [self._renewed(step, at_us) for step in transaction.steps.values()]
             left = [step for step in steps if step]
@@ -148,7 +152,7 @@ class Acceptance(Present):
 
     def _renewed(self, step: Step, at_us: int) -> Step | None:
         """Return the step on top of what others changed while the block ran."""
-        now = self.seen(step.operation.id)
+        now = self._look(step.operation.id)
         if now is step.before:
             return step
         if step.before is None:
@@ -236,7 +240,7 @@ class Acceptance(Present):
 
     def _is_stored(self, id: str) -> bool:
         transaction = self.transaction_here
-        entry = self.view.get(id)
+        entry = self.view.known(id)
         return bool(entry and entry.exists) or bool(transaction and id in transaction.steps)
 
     def _is_free(self, kind: str, name: str, ids: set[str]) -> bool:
@@ -260,13 +264,23 @@ class Acceptance(Present):
             raise _name_is_taken(kind, name)
 
     def _new_id(self, kind: str, name: str) -> str:
+        return next(id for id in self._ids_for(kind, name) if self._is_new(id))
+
+    def _ids_for(self, kind: str, name: str) -> Iterator[str]:
+        """Yield the ids that documents of a name get one after another: the same for everybody."""
         space = uuid.UUID(self.engine.store_id)
-        count = 0
-        while True:
-            id = str(uuid.uuid5(space, f"{kind}:{name_key(name)}:{count}"))
-            if self.view.get(id) is None and self.seen(id) is None:
-                return id
-            count += 1
+        return (str(uuid.uuid5(space, f"{kind}:{name_key(name)}:{count}")) for count in itertools.count())
+
+    def _is_new(self, id: str) -> bool:
+        return self.view.known(id) is None and self._look(id) is None
+
+    def _load_for(self, kind: str, name: str) -> None:
+        """Have in memory what making a document of a name has to look at."""
+        self._loader.load_name(kind, name)
+        for id in self._ids_for(kind, name):
+            self._loader.load_id(id)
+            if self._is_new(id):
+                break
 
     def _absorb(self) -> None:
         super()._absorb()

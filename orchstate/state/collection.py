@@ -36,7 +36,7 @@ class Collection(Mapping[str, R], Generic[R]):
         self._kind = kind
 
     def __getitem__(self, name: str) -> R:
-        id = self._state.find(self._kind, name)
+        id = self._state.find(self._kind, name) if isinstance(name, str) else None
         if id is None:
             raise NotFoundError.among(self._kind, name, self._state.names(self._kind))
         return cast("R", self._state.record(id))

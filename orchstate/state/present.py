@@ -19,6 +19,7 @@ from orchstate.state.delivery import Delivery
 from orchstate.state.entry import Entry
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.interrupts import uninterrupted
+from orchstate.state.loading import Loader
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
@@ -76,7 +77,8 @@ class Present:
         self.record_class_of = record_class
         self._changed = changed
         self.lock = threading.RLock()
-        self.view = View(engine, kinds, writer)
+        self.view = View(kinds, writer, engine.seq())
+        self._loader = Loader(engine, self.view, self.lock)
         self.error: OrchstateError | None = None
         self.failing = False
         self.closed = False
@@ -114,17 +116,31 @@ class Present:
         transaction = self.transaction_here
         if transaction and id in transaction.documents:
             return transaction.documents[id]
+        self._loader.load_id(id)
+        return self._look(id)
+
+    def _look(self, id: str) -> Document | None:
+        """Return what :meth:`seen` does, from memory alone."""
+        transaction = self.transaction_here
+        if transaction and id in transaction.documents:
+            return transaction.documents[id]
         with self.lock:
-            entry = self.view.get(id)
+            entry = self.view.known(id)
             return self.view.document(entry) if entry else None
 
     def find(self, kind: str, name_or_id: str) -> str | None:
         """Return the id of an existing document by its name, in any case, or its id."""
         self.catch_up()
-        # Nothing else is a name, and asking for it is no more than a mistake.
-        return self._find(kind, name_or_id) if isinstance(name_or_id, str) else None
+        found = self._find(kind, name_or_id)
+        if found is None:
+            self._loader.load_name(kind, name_or_id)
+            if _is_id(name_or_id):
+                self._loader.load_id(name_or_id)
+            found = self._find(kind, name_or_id)
+        return found
 
     def _find(self, kind: str, name_or_id: str) -> str | None:
+        """Return what :meth:`find` does, from memory alone."""
         transaction = self.transaction_here
         found = transaction.find(kind, name_or_id) if transaction else None
         if found:
@@ -147,8 +163,9 @@ class Present:
     def listed(self, kind: str) -> dict[str, str]:
         """Return the names of all existing documents of a kind by id, by creation."""
         self.catch_up()
+        self._loader.load_kind(kind)
         with self.lock:
-            names = {entry.id: entry.name for entry in self.view.all(kind)}
+            names = {entry.id: entry.name for entry in self.view.loaded(kind)}
         transaction = self.transaction_here
         for id, document in transaction.documents.items() if transaction else ():
             if document is None:
@@ -159,6 +176,7 @@ class Present:
 
     def singleton(self, id: str, blank: Document) -> Record:
         """Return the record of a document that everybody has, stored or not; `blank` stands in for it."""
+        self._loader.load_id(id)
         with self.lock:
             self.view.reserve(id, blank)
         return self.record(id)
@@ -183,7 +201,7 @@ class Present:
             return record
 
     def _entry_of(self, document: Document) -> Entry:
-        entry = self.view.get(document.id)
+        entry = self.view.known(document.id)
         transaction = self.transaction_here
         if entry is None and transaction:
             # Created by the running block: the view takes the entry over when it is accepted.
@@ -202,7 +220,7 @@ class Present:
         self._held.pop(id, None)
 
     def _by_id(self, kind: str, id: str) -> Entry | None:
-        entry = self.view.get(id) if _is_id(id) else None
+        entry = self.view.known(id)
         return entry if entry and entry.kind == kind and entry.exists else None
 
     # -- following ------------------------------------------------------------------
@@ -322,7 +340,7 @@ class Present:
     def after_fork_in_child(self) -> None:
         """Refuse everything in the child."""
         self._forked = True
-        self.lock = threading.RLock()
+        self.lock = self._loader.lock = threading.RLock()
 
 
 def _is_id(text: str) -> bool:

@@ -59,8 +59,11 @@ class State(Acceptance):
         StoreWriteError, ReadOnlyError, ClosedError, ForkedStoreError
             If it could not be accepted; nothing changed.
         """
+        document = self.seen(id)
+        if document and isinstance(name := changes.get("name"), str):
+            self._loader.load_name(document.kind, name)
         with self._editing() as at_us:
-            document = self.seen(id)
+            document = self._look(id)
             if document is None:
                 raise NotFoundError(f"The document {id!r} was deleted, so it cannot be changed.")
             check(document)
@@ -85,9 +88,8 @@ class State(Acceptance):
         StoreWriteError, ReadOnlyError, ClosedError, ForkedStoreError
             If it could not be accepted; nothing changed.
         """
-        check_name(name)
+        self._load_for(kind, check_name(name))
         with self._editing() as at_us:
-            # In this order: looking for an id meets what others have made a moment ago.
             id = self._new_id(kind, name)
             known = self._find(kind, name) if upsert else None
             if known is None:
@@ -105,8 +107,9 @@ class State(Acceptance):
         NotFoundError
             If it does not exist.
         """
+        self._loader.load_id(id)
         with self._editing() as at_us:
-            document = self.seen(id)
+            document = self._look(id)
             if document is None:
                 raise NotFoundError(f"The document {id!r} was deleted already.")
             return self._submit([edits.delete(document)], at_us)
@@ -144,11 +147,14 @@ class State(Acceptance):
     def _step_back(self, source: list[Undoable], target: list[Undoable], verb: str) -> Undone:
         if self.transaction_here:
             raise StoreError(f"A transaction is still running. Call {verb}() after the end of its block.")
+        for step in source[-1].steps if source else ():
+            if step.before:
+                self._loader.load_name(step.before.kind, step.before.name)
         with self._editing() as at_us:
             if not source:
                 return Undone("", (), ())
             entry = source[-1]
-            taken, undone = inverse(entry, self.kinds, self.seen, self._is_free, at_us)
+            taken, undone = inverse(entry, self.kinds, self._look, self._is_free, at_us)
             if taken:
                 label = f"{verb} {entry.label}".strip()
                 receipt = self._accept(taken, at_us, label, undoable=False)

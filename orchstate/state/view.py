@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchstate.state.events import Cause
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
-    from orchstate.storage.engine import Engine, Revision, Row
+    from orchstate.storage.engine import Revision, Row
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +63,15 @@ class View:
 
     Parameters
     ----------
-    engine
-        Where rows come from that are not loaded yet.
     kinds
         The kinds of documents that are known.
     writer
         Id of this process among those that write.
+    cursor
+        Seq up to which everything is seen that concerns documents in memory.
     """
 
-    def __init__(self, engine: Engine, kinds: Kinds, writer: str) -> None:
-        self._engine = engine
+    def __init__(self, kinds: Kinds, writer: str, cursor: int) -> None:
         self._kinds = kinds
         self._writer = writer
         self._entries: dict[str, Entry] = {}
@@ -81,43 +80,32 @@ class View:
         self._complete: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
-        self.cursor = engine.seq()
+        self.cursor = cursor
 
     # -- looking up -----------------------------------------------------------------
 
-    def get(self, id: str) -> Entry | None:
-        """Return the entry of an id, also of a deleted document."""
-        entry = self._entries.get(id)
-        if entry is None:
-            row = self._engine.snapshot().get(id)
-            entry = self._load(row) if row else None
-        return entry
-
     def known(self, id: str) -> Entry | None:
-        """Return the entry of an id if it is in memory."""
+        """Return the entry of an id, also of a deleted document, if it is in memory."""
         return self._entries.get(id)
 
     def find(self, kind: str, name: str) -> Entry | None:
-        """Return the entry of the existing document of a name."""
+        """Return the entry of the existing document of a name, if it is in memory."""
         ids = self._names.get((kind, name_key(name)))
-        if ids:
-            return self._entries[ids[-1]]
-        if self.is_complete(kind):
-            return None
-        row = self._engine.snapshot().find(kind, name)
-        if row is None or row.id in self._entries:
-            # A document that is loaded and not found by its name has been renamed or deleted here.
-            return None
-        return self._load(row)
+        return self._entries[ids[-1]] if ids else None
 
-    def all(self, kind: str) -> list[Entry]:
-        """Return the entries of all existing documents of a kind, by creation."""
-        if not self.is_complete(kind):
-            for row in self._engine.snapshot().rows(kind):
-                if row.id not in self._entries:
-                    self._load(row)
+    def is_sure_of(self, kind: str, name: str) -> bool:
+        """Whether what :meth:`find` returns is all that there is."""
+        return self.is_complete(kind) or (kind, name_key(name)) in self._names
+
+    def take(self, rows: Iterable[Row], kind: str = "") -> None:
+        """Take rows over that are not in memory; with `kind` they are all of that kind."""
+        for row in rows:
+            # One that is loaded has perhaps been renamed or deleted here.
+            if row.id not in self._entries and _is_usable(row):
+                self._entries[row.id] = Entry(row.id, row.kind, row)
+                self._index(self._entries[row.id], None)
+        if kind:
             self._complete.add(kind)
-        return self.loaded(kind)
 
     def document(self, entry: Entry) -> Document | None:
         """Return the document of an entry."""
@@ -138,7 +126,7 @@ class View:
 
     def reserve(self, id: str, blank: Document) -> None:
         """Show `blank` where nothing is stored yet under an id."""
-        entry = self.get(id)
+        entry = self.known(id)
         if entry is None:
             entry = self._entries[id] = Entry(id, blank.kind, None)
         if entry.blank is None:
@@ -246,13 +234,6 @@ class View:
         if not entry.record:
             return []
         return [Shift(entry, before.document, self.document(entry), cause)]
-
-    def _load(self, row: Row) -> Entry | None:
-        if not _is_usable(row):
-            return None
-        entry = self._entries[row.id] = Entry(row.id, row.kind, row)
-        self._index(entry, None)
-        return entry
 
     def _index(self, entry: Entry, old_name: str | None) -> None:
         key = (entry.kind, name_key(entry.name)) if entry.exists else None

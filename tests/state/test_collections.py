@@ -194,6 +194,14 @@ def test_fields_that_a_definition_has_lost_stay_put_away(
     assert (gpt.model, gpt.stash["openai"]) == ("gpt-y", {"sparkle": 3})
 
 
+def test_a_put_away_value_that_breaks_a_rule_by_now_comes_back_with_its_fault(gpt: Config) -> None:
+    gpt.provider = "anthropic"
+    gpt.put_away({"openai": {"model": "gpt-y", "temperature": 9.5}})
+    gpt.update(provider="openai", seed=5)
+    assert (gpt.model, gpt.temperature, gpt.seed) == ("gpt-y", 9.5, 5)
+    assert [issue.field for issue in gpt.validation.issues] == ["temperature", "api_key"]
+
+
 def test_a_provider_that_is_not_defined_here_is_kept_and_not_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

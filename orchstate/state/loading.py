@@ -1,0 +1,69 @@
+"""Loading: what is asked for first comes from the engine, and nobody else has to wait meanwhile.
+
+Another program may keep the engine busy for seconds. So the question is put without the
+lock of the state; when news were shown meanwhile, the answer may be older than they are,
+and it is put again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable
+
+    from orchstate.state.view import View
+    from orchstate.storage.engine import Engine, Row, Snapshot
+
+# After so many answers that were too old it is asked with the lock held.
+_TRIES: Final = 5
+
+
+class Loader:
+    """Brings rows from the engine into the view.
+
+    Parameters
+    ----------
+    engine
+        Where rows come from.
+    view
+        Where they go.
+    lock
+        Guards the view.
+    """
+
+    def __init__(self, engine: Engine, view: View, lock: threading.RLock) -> None:
+        self._engine = engine
+        self._view = view
+        self.lock = lock
+
+    def load_id(self, id: str) -> None:
+        """Have the document of an id in the view, if there is one."""
+        if self._view.known(id) is None:
+            self._load(lambda snapshot: _some(snapshot.get(id)))
+
+    def load_name(self, kind: str, name: str) -> None:
+        """Have the document of a name in the view, if there is one."""
+        if not self._view.is_sure_of(kind, name):
+            self._load(lambda snapshot: _some(snapshot.find(kind, name)))
+
+    def load_kind(self, kind: str) -> None:
+        """Have all documents of a kind in the view."""
+        if not self._view.is_complete(kind):
+            self._load(lambda snapshot: snapshot.rows(kind), kind)
+
+    def _load(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
+        for _ in range(_TRIES):
+            cursor = self._view.cursor
+            rows = list(ask(self._engine.snapshot()))
+            with self.lock:
+                if self._view.cursor == cursor:
+                    self._view.take(rows, kind)
+                    return
+        with self.lock:
+            self._view.take(ask(self._engine.snapshot()), kind)
+
+
+def _some(row: Row | None) -> list[Row]:
+    return [row] if row else []
