@@ -13,8 +13,9 @@ import pytest
 from testbed.observing import changes_of, wait_until
 
 import orchstate
-from orchstate.errors import ClosedError, FlushError, StoreError
+from orchstate.errors import ClosedError, DuplicateNameError, FlushError, StoreError
 from orchstate.state import present
+from orchstate.storage import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -293,3 +294,39 @@ def test_nothing_is_kept_of_edits_that_have_an_outcome(store: Store, gpt: Config
     assert (len(state._inbox), len(state._writer._queue), len(gpt._entry.pending)) == (0, 0, 0)
     assert (state.view._open_edits, state.delivery.is_waiting) == ({}, False)
     assert len(state._undo.done) <= 500
+
+
+def test_a_large_outbox_forgets_nothing_that_has_no_outcome(
+    disk: Store, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "RESET_BYTES", 1_000)
+    gpt, journal = disk.configs["gpt"], disk._state._journal
+    for count in range(30):
+        gpt.seed = count
+    assert journal is not None
+    records = journal.records().records
+    assert len(records) >= 30
+    assert all(b'"seed":%d' % count in record for count, record in enumerate(records[-30:]))
+    held()
+    disk.flush()
+    gpt.seed = 30
+    assert len(journal.records().records) == 1
+
+
+def test_what_was_read_before_its_news_came_can_be_deleted(
+    disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk._state._writer, "_deliver", lambda arrival: True)
+    other("store.configs.create('openai', name='late'); store.flush()")
+    assert disk.configs["late"].delete().wait(10).state == "committed"
+
+
+def test_a_block_that_makes_what_somebody_else_has_made_meanwhile_is_refused(
+    disk: Store, other: Kernel
+) -> None:
+    list(disk.configs)
+    with pytest.raises(DuplicateNameError, match=r"There is a config 'new' already"), disk.transaction():
+        disk.configs.create("openai", name="new")
+        other("store.configs.create('ollama', name='new'); store.flush()")
+        wait_until(lambda: disk._state._inbox)
+    assert disk.configs["new"].provider == "ollama"
