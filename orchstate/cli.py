@@ -7,6 +7,7 @@ command was not understood. Commands that only read never make a store.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -14,23 +15,25 @@ import queue
 import sys
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.display import printable
 from orchstate.errors import OrchstateError
-from orchstate.terminal import cut_time, fail, print_json, print_table, records
+from orchstate.terminal import counted, cut_time, fail, print_json, print_table, records
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterator, Sequence
 
+    from orchstate.clients.check import CheckResult
     from orchstate.config import Config
     from orchstate.exchange.items import ImportResult
     from orchstate.exchange.plan import ImportPlan
     from orchstate.store import Store
 
 _INTERRUPTED: Final = 130
+_CHECKS_AT_ONCE: Final = 16
+_LAST_PORT: Final = 65535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,10 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _lab(options: Namespace) -> int:
     from orchstate.lab import lab
+    from orchstate.opening import resolve
 
     environment = dict(os.environ)
     if options.store is not None:
-        environment["ORCHSTATE_STORE"] = _absolute(options.store)
+        # The kernels run in other folders.
+        environment["ORCHSTATE_STORE"] = str(resolve(options.store) or ":memory:")
     return lab(port=options.port, browser=options.browser, extra=options.extra, environment=environment)
 
 
@@ -98,7 +103,8 @@ def _show(options: Namespace) -> int:
         }
     if options.json:
         return print_json({**facts, "issues": issues, "fields": fields})
-    print_table(("config", ""), facts.items())
+    spoken = facts | {"tags": ", ".join(config.tags), "updated_at": cut_time(facts["updated_at"])}
+    print_table(("config", ""), spoken.items())
     print()
     print_table(("field", "value", "source"), [row.values() for row in fields])
     for issue in issues:
@@ -118,7 +124,7 @@ def _history(options: Namespace) -> int:
     columns = ("seq", "at", "name", "op", "field", "old", "new", "actor", "notebook", "cell")
     print_table(columns, [[cut_time(row[name]) for name in columns] for row in rows])
     if left_out:
-        print(f"{left_out} earlier changes are not shown. All: --limit 0")
+        print(f"Not shown: {counted(left_out, 'earlier change')}. All: --limit 0")
     return 0
 
 
@@ -127,7 +133,7 @@ def _export(options: Namespace) -> int:
         path, count = store.export(options.path), len(store.configs)
     if options.json:
         return print_json({"path": str(path), "configs": count})
-    print(f"{count} configs are in {str(path)!r}. No key is in it.")
+    print(f"{counted(count, 'config')} {'is' if count == 1 else 'are'} in {str(path)!r}. No key is in it.")
     return 0
 
 
@@ -176,7 +182,7 @@ def _print_result(plan: ImportPlan, result: ImportResult, options: Namespace) ->
 def _check(options: Namespace) -> int:
     with _open(options, read_only=True) as store:
         configs = [store.configs[name] for name in options.names] or list(store.configs.values())
-        are_ok = [_print_check(*checked, options) for checked in _checked(configs)]
+        are_ok = [_print_check(result, options) for result in _checked(configs)]
     if not are_ok and not options.json:
         print("There are no configs yet.")
     return 0 if all(are_ok) else 1
@@ -234,40 +240,40 @@ def _key_place(store: Store, config: Config) -> str:
     return ", ".join(map(store.secrets.describe, refs)) or ("not set" if fields else "not needed")
 
 
-def _checked(configs: Sequence[Config]) -> Iterator[tuple[Config, Any]]:
-    """Yield each config with its check result, or the error instead of one, as soon as it is there."""
-    done: queue.SimpleQueue[tuple[Config, Any]] = queue.SimpleQueue()
+def _checked(configs: Sequence[Config]) -> Iterator[CheckResult]:
+    """Yield the check result of each config as soon as it is there."""
+    waiting: queue.SimpleQueue[Config] = queue.SimpleQueue()
+    done: queue.SimpleQueue[CheckResult | Exception] = queue.SimpleQueue()
 
-    def check(config: Config) -> None:
-        try:
-            done.put((config, config.check()))
-        except Exception as error:
-            done.put((config, error))
+    def check() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                config = waiting.get_nowait()
+                try:
+                    done.put(config.check())
+                except Exception as error:
+                    done.put(error)
 
     for config in configs:
+        waiting.put(config)
+    for _ in configs[:_CHECKS_AT_ONCE]:
         # Daemons, so that an interrupt need not wait for servers that do not answer.
-        threading.Thread(target=check, args=[config], daemon=True).start()
+        threading.Thread(target=check, daemon=True).start()
     for _ in configs:
-        yield done.get()
+        result = done.get()
+        if isinstance(result, Exception):
+            raise result
+        yield result
 
 
-def _print_check(config: Config, outcome: Any, options: Namespace) -> bool:
-    if isinstance(outcome, Exception) and not isinstance(outcome, OrchstateError):
-        raise outcome
-    is_error = isinstance(outcome, OrchstateError)
-    result = {
-        "config": config.name,
-        "ok": bool(outcome) and not is_error,
-        "reason": "unexpected" if is_error else outcome.reason,
-        "latency_ms": None if is_error else outcome.latency_ms,
-        "message": str(outcome) if is_error else outcome.message,
-    }
+def _print_check(result: CheckResult, options: Namespace) -> bool:
     if options.json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        names = ("config", "ok", "reason", "latency_ms", "message")
+        print(json.dumps({name: getattr(result, name) for name in names}, ensure_ascii=False), flush=True)
     else:
-        took = "" if is_error else f", {outcome.latency_ms} ms"
-        print(printable(f"{config.name}: {result['reason']}{took}. {result['message']}"), flush=True)
-    return bool(result["ok"])
+        line = f"{result.config}: {result.reason}, {result.latency_ms} ms. {result.message}"
+        print(printable(line), flush=True)
+    return result.ok
 
 
 def _print_plan(plan: ImportPlan, options: Namespace) -> int:
@@ -288,17 +294,12 @@ def _moment(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isdecimal() else text
 
 
-def _absolute(target: str) -> str:
-    is_path = target != ":memory:" and "://" not in target
-    return str(Path(target).expanduser().absolute()) if is_path else target
-
-
 # -- the command line ---------------------------------------------------------------------
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return our own arguments, and those behind ``--``, which are JupyterLab's."""
-    if "lab" not in arguments or "--" not in arguments:
+    if arguments[:1] != ["lab"] or "--" not in arguments:
         return arguments, []
     end = arguments.index("--")
     return arguments[:end], arguments[end + 1 :]
@@ -321,8 +322,9 @@ def _parser() -> ArgumentParser:
 
 
 def _add_lab(commands: Any) -> None:
-    lab = _command(commands, "lab", _lab, "open JupyterLab on the quickstart", "orchstate lab --port 8890")
-    lab.add_argument("--port", type=int, help="where to listen; the first free one from 8888 if not given")
+    example = "orchstate lab --port 8890"
+    lab = _command(commands, "lab", _lab, "open JupyterLab on the quickstart", example, json=False)
+    lab.add_argument("--port", type=_port, help="where to listen; the first free one from 8888 if not given")
     lab.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
     lab.usage = "orchstate lab [-h] [--store TARGET] [--port PORT] [--no-browser] [-- JUPYTERLAB_OPTION ...]"
 
@@ -377,7 +379,13 @@ def _add_exchange(commands: Any) -> None:
 
 
 def _command(
-    commands: Any, name: str, run: Callable[[Namespace], int], help: str, example: str
+    commands: Any,
+    name: str,
+    run: Callable[[Namespace], int],
+    help: str,
+    example: str,
+    *,
+    json: bool = True,
 ) -> ArgumentParser:
     command: ArgumentParser = commands.add_parser(
         name, help=help, description=f"{help[0].upper()}{help[1:]}.", epilog=f"Example: {example}"
@@ -385,7 +393,8 @@ def _command(
     command.add_argument(
         "--store", metavar="TARGET", help="path of the store; $ORCHSTATE_STORE or your own store if not given"
     )
-    command.add_argument("--json", action="store_true", help="print JSON")
+    if json:
+        command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run)
     return command
 
@@ -393,4 +402,10 @@ def _command(
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of changes; 0 means all")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {_LAST_PORT}, or 0 for any free one")
     return int(text)

@@ -20,6 +20,7 @@ from orchstate.secrets.secrets import Secrets
 from orchstate.storage.outbox import SUFFIX, scan
 from orchstate.storage.placement import has_wal_fix, journal_mode
 from orchstate.storage.sqlite import SqliteEngine
+from orchstate.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +154,8 @@ def _store(path: Path, secrets: Secrets) -> Iterator[Finding]:
         yield from _engine(path)
         with open_store(path, read_only=True) as store:
             configs = list(store.configs.values())
-            yield Finding("ok", "store", f"{len(configs)} configs, {len(store.history)} revisions")
+            found = f"{counted(len(configs), 'config')}, {counted(len(store.history), 'revision')}"
+            yield Finding("ok", "store", found)
             yield from _configs(configs, secrets)
     except OrchstateError as error:
         yield Finding("problem", "store", str(error))

@@ -31,7 +31,7 @@ _END_S: Final = 15.0
 def lab(*, port: int | None, browser: bool, extra: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run JupyterLab in the current folder until it ends or is interrupted; returns its exit code.
 
-    An interrupt is the usual end, so it is no error.
+    An interrupt is the usual end, so it is no error; SIGTERM and SIGHUP are as good.
 
     Parameters
     ----------
@@ -49,20 +49,27 @@ def lab(*, port: int | None, browser: bool, extra: Sequence[str], environment: M
     MissingExtraError
         If JupyterLab is not installed.
     OrchstateError
-        If the notebook cannot be put into the current folder.
+        If the notebook cannot be put into the current folder, or somebody else killed JupyterLab.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtraError.of("jupyterlab", extra="lab", purpose="orchstate lab")
     folder = Path.cwd()
     page = f"lab/tree/{urllib.parse.quote(quickstart(folder).as_posix())}"
     command = _command(folder, page, port, browser and _has_display(), extra)
-    # A process group of its own, so that Ctrl-C comes to us alone: JupyterLab would ask whether it is meant.
-    server = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603
-    with _ended_with_us(server):
-        _announce(server, page)
-        server.wait()
-    # Ended by a signal of ours is ended as asked for.
-    return max(server.returncode, 0)
+    with _told_to_end():
+        # A process group of its own, so that Ctrl-C comes to us alone: JupyterLab would ask back.
+        server = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603
+        try:
+            _announce(server, page)
+            code = server.wait()
+        except KeyboardInterrupt:
+            # The usual end.
+            return 0
+        finally:
+            _end(server)
+    if code < 0:
+        raise OrchstateError(f"JupyterLab was ended by {_signal_name(-code)}.")
+    return code
 
 
 def quickstart(folder: Path) -> Path:
@@ -150,26 +157,31 @@ def _listens(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _ended_with_us(server: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the server when this process is told to end, in whatever way a terminal does that."""
+def _told_to_end() -> Iterator[None]:
+    """Raise a KeyboardInterrupt in whatever way a terminal, or a system, tells this process to end."""
     asked_to_end = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, _interrupt) for number in asked_to_end}
     try:
         yield
-    except KeyboardInterrupt:
-        _end(server)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if server.poll() is None:
-            _end(server)
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # Those for real time have no names.
+        return f"signal {number}"
+
+
 def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server, if it still runs, and wait until it is gone."""
     server.terminate()
     try:
         server.wait(_END_S)

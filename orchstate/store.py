@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from traitlets import All, HasTraits
 from traitlets.traitlets import BaseDescriptor
 
+from orchstate.active import Active, ActiveTrait
 from orchstate.cells import CellEnd
-from orchstate.config import Config, Services, is_own_key
+from orchstate.config import Config, Services
 from orchstate.configs import Configs, config_kind
-from orchstate.errors import OrchstateError, SetupError, StoreError, UnknownFieldError, ValidationError
+from orchstate.errors import SetupError, StoreError, UnknownFieldError, ValidationError
 from orchstate.history.history import History
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import defaults, leaves
-from orchstate.models.names import MAX_NAME_LENGTH, name_key
+from orchstate.models.names import name_key
 from orchstate.models.profile import ProfileDocument, SnapshotDocument
-from orchstate.models.secret import references
 from orchstate.models.settings import SettingsDocument
 from orchstate.models.values import is_same
 from orchstate.origin import origin
@@ -36,6 +36,7 @@ from orchstate.state.live import no_field, notify
 from orchstate.state.record import Record
 from orchstate.state.state import State
 from orchstate.state.traits import ComputedTrait
+from orchstate.sweeping import Sweeper
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from orchstate.history.moments import When
     from orchstate.history.past import PastState
     from orchstate.models.document import Document
-    from orchstate.models.secret import SecretRef
     from orchstate.secrets.secrets import Mode, Secrets
     from orchstate.secrets.store import SecretStore
     from orchstate.state.undo import Undone
@@ -80,20 +80,13 @@ class Settings(Record):
         return f"<Settings {', '.join(changed)}>" if changed else "<Settings: all as usual>"
 
 
-class ActiveTrait(ComputedTrait):
-    """The config in use: assign a config, a name, an id, or None."""
-
-    def __set__(self, obj: Any, value: Any) -> None:
-        obj._set_active(value)
-
-
 class Store(HasTraits):
     """All state of one store, as this notebook sees and changes it.
 
     Made by :func:`orchstate.open`.
     """
 
-    active = ActiveTrait(lambda store: store._active(), help="The config in use, or None.")
+    active = ActiveTrait(lambda store: store._active.config(), help="The config in use, or None.")
     status = ComputedTrait(
         lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
     )
@@ -130,13 +123,15 @@ class Store(HasTraits):
             last=lambda: self._state.seq,
         )
         self._state.services = Services(
-            self.providers, self.secrets, self.history, engine.store_id, self.settings, self._drop_unused
+            registry=self.providers,
+            secrets=self.secrets,
+            history=self.history,
+            store_id=engine.store_id,
+            settings=self.settings,
+            drop_unused=Sweeper(self._state, self.secrets).drop_unused,
         )
-        self._last_active: Config | None = None
-        # All profiles at once, so that asking for one takes no query.
-        self._state.ids("profile")
+        self._active = Active(self._state, self.configs, options.actor)
         self._told = self._followed()
-        self._state.subscribe(self._sweep_secrets, mentions='"source"')
         self._cell_end = CellEnd(self._state.flush)
 
     # -- state ------------------------------------------------------------------------
@@ -305,7 +300,7 @@ class Store(HasTraits):
         self._cell_end.forget()
         with contextlib.suppress(StoreError):
             # What is active is still to be seen afterwards.
-            self._active()
+            self._active.config()
         self._state.close(timeout_s)
 
     def __enter__(self) -> Store:
@@ -402,59 +397,12 @@ class Store(HasTraits):
             return "degraded"
         return "saving" if self._state.pending else "ready"
 
-    def _active(self) -> Config | None:
-        if not self._state.closed:
-            id = self._state.find("profile", self._profile)
-            profile = self._state.document(id) if id else None
-            chosen = profile.active if isinstance(profile, ProfileDocument) else None
-            is_there = chosen is not None and self._state.document(chosen) is not None
-            self._last_active = cast("Config", self._state.record(str(chosen))) if is_there else None
-        return self._last_active
-
-    @property
-    def _profile(self) -> str:
-        # Users may have names that documents may not: those of a domain have a backslash.
-        name = "".join(char if char.isprintable() and char not in "/\\" else "-" for char in self.actor)
-        return name.strip()[:MAX_NAME_LENGTH].strip() or "-"
-
-    def _set_active(self, value: Config | str | None) -> None:
-        if isinstance(value, str):
-            value = self.configs[value]
-        if value is not None and not (isinstance(value, Config) and value._state is self._state):
-            raise ValidationError(
-                f"{value!r} cannot be active. Assign a config of this store, its name or id, or None."
-            )
-        active = value.document().id if value is not None else None
-        id = self._state.find("profile", self._profile)
-        if id:
-            self._state.update(id, {"active": active})
-        elif active is not None:
-            self._state.create("profile", self._profile, {"active": active}, upsert=True)
-
-    def _drop_unused(self, id: str, ref: SecretRef) -> None:
-        """Remove the value of a document's own key in the background, unless it refers to it after all."""
-        if ref.source in ("none", "env") or not is_own_key(id, ref):
-            return
-        try:
-            now = self._state.seen(id)
-        except StoreError as error:
-            logger.warning("Whether a key is still used could not be seen, so it is kept: %s", error)
-            return
-        if ref not in references(now.body() if now else {}):
-            self._state.in_background(partial(self._delete_secret, ref))
-
-    def _delete_secret(self, ref: SecretRef) -> None:
-        try:
-            self.secrets.delete(ref)
-        except OrchstateError as error:
-            logger.warning("A key that is not used any more could not be removed: %s", error)
-
     def _snapshots(self) -> dict[str, int]:
         documents = (self._state.document(id) for id in self._state.ids("snapshot"))
         return {name_key(found.name): found.seq for found in documents if isinstance(found, SnapshotDocument)}
 
     def _followed(self) -> tuple[Any, ...]:
-        return (self._active(), self._status(), self._state.pending, self._state.error)
+        return (self._active.config(), self._status(), self._state.pending, self._state.error)
 
     def _tell(self) -> None:
         """Tell those who observe the store's own traits; costs nothing when nobody does."""
@@ -464,18 +412,6 @@ class Store(HasTraits):
         for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
             if old is not new and old != new:
                 notify(self, name, old, new, "edit")
-
-    def _sweep_secrets(self, event: Event) -> None:
-        """Remove the value of a key that an own edit has left without a reference.
-
-        A replaced key is gone when the edit is committed, and a new one when it is not.
-        """
-        if event.external or event.kind != "config":
-            return
-        which = 1 if event.seq is None else 0
-        for change in event.changes.values():
-            for ref in references(change[which]):
-                self._state.services.drop_unused(event.id, ref)
 
 
 def kinds_of(registry: Registry) -> Kinds:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# Longer texts are cut in tables; --json has them whole.
-_MAX_CELL: Final = 60
+# Longer texts are cut in tables, where a fingerprint has room; --json has them whole.
+_MAX_CELL: Final = 64
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> int:
@@ -50,6 +50,17 @@ def cut_time(value: Any) -> Any:
     """
     is_time = isinstance(value, str) and value[10:11] == "T" and value.endswith("+00:00")
     return f"{value[:19].replace('T', ' ')} UTC" if is_time else value
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples
+    --------
+    >>> counted(1, "config"), counted(0, "config")
+    ('1 config', '0 configs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

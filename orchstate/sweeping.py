@@ -1,0 +1,64 @@
+"""Sweeping: the value of a key that no document refers to any more is removed from where it lived."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from orchstate.config import is_own_key
+from orchstate.errors import OrchstateError, StoreError
+from orchstate.models.secret import references
+
+if TYPE_CHECKING:
+    from orchstate.models.secret import SecretRef
+    from orchstate.secrets.secrets import Secrets
+    from orchstate.state.events import Event
+    from orchstate.state.state import State
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Removes the keys that this process's own edits leave without a reference.
+
+    A replaced key is gone when the edit is committed, and a new one when it is not.
+
+    Parameters
+    ----------
+    state
+        Where documents refer to keys.
+    secrets
+        Where the keys are.
+    """
+
+    def __init__(self, state: State, secrets: Secrets) -> None:
+        self._state = state
+        self._secrets = secrets
+        state.subscribe(self._follow, mentions='"source"')
+
+    def drop_unused(self, id: str, ref: SecretRef) -> None:
+        """Remove the value of a document's own key in the background, unless it refers to it after all."""
+        if ref.source in ("none", "env") or not is_own_key(id, ref):
+            return
+        try:
+            now = self._state.seen(id)
+        except StoreError as error:
+            logger.warning("Whether a key is still used could not be seen, so it is kept: %s", error)
+            return
+        if ref not in references(now.body() if now else {}):
+            self._state.in_background(partial(self._delete, ref))
+
+    def _delete(self, ref: SecretRef) -> None:
+        try:
+            self._secrets.delete(ref)
+        except OrchstateError as error:
+            logger.warning("A key that is not used any more could not be removed: %s", error)
+
+    def _follow(self, event: Event) -> None:
+        if event.external or event.kind != "config":
+            return
+        which = 1 if event.seq is None else 0
+        for change in event.changes.values():
+            for ref in references(change[which]):
+                self.drop_unused(event.id, ref)
