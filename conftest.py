@@ -34,6 +34,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_folder].cleanup()
 
 
+@pytest.fixture(autouse=True)
+def _things_for_docstrings(
+    request: pytest.FixtureRequest, doctest_namespace: dict[str, object]
+) -> Iterator[None]:
+    """Give each docstring a ``store`` in memory with a committed config ``gpt``."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    import orchstate
+
+    with orchstate.open(":memory:", actor="you") as store:
+        gpt = store.configs.create("openai", name="gpt", model="gpt-5.4-mini", temperature=0.2)
+        store.flush()
+        doctest_namespace |= {"store": store, "gpt": gpt}
+        yield
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Give each notebook that nbval runs a store of its own; its kernel starts with the first cell."""

@@ -62,6 +62,15 @@ class Config(Record):
 
     Its fields come from the provider's definition: each is a trait, so it can be read,
     assigned, observed and linked to a widget.
+
+    Examples
+    --------
+    >>> gpt.temperature = 0.7
+    >>> gpt
+    <Config gpt: openai, gpt-5.4-mini, temperature 0.7>
+    >>> gpt.observe(lambda change: print(change.name, change.old, change.new), "temperature")
+    >>> gpt.temperature = 0.9
+    temperature 0.7 0.9
     """
 
     if TYPE_CHECKING:
@@ -94,6 +103,19 @@ class Config(Record):
             If the SDK is not installed.
         SecretError
             If the key is missing, or cannot be read now.
+
+        ValidationError, ProviderError
+            If the config's values cannot be used.
+        NotFoundError, SetupError
+            If it was deleted, or its provider is not defined here.
+        ClosedError
+            If the store is closed.
+
+        Examples
+        --------
+        >>> gpt.api_key = "sk-example"
+        >>> type(gpt.client()).__name__
+        'OpenAI'
         """
         from orchstate.clients.sdk import client
 
@@ -109,6 +131,13 @@ class Config(Record):
         """Try exactly this config against its server and say what came of it; never raises.
 
         It takes no longer than ``settings.agents.timeout``.
+
+        Examples
+        --------
+        >>> receipt = gpt.update(api_key="sk-example", base_url="http://127.0.0.1:9/v1")
+        >>> result = gpt.check()
+        >>> result.ok, result.reason
+        (False, 'unreachable')
         """
         from orchstate.clients.check import check, refused
 
@@ -153,6 +182,18 @@ class Config(Record):
         ------
         ProviderError, SecretError, MissingExtraError, ValidationError
             If there is no answer; the message says what to do.
+
+        NotFoundError, ClosedError
+            If the config was deleted, or its store is closed.
+
+        Examples
+        --------
+        >>> receipt = gpt.update(api_key="sk-example", base_url="http://127.0.0.1:9/v1")
+        >>> store.settings.agents.retry_attempts = 0
+        >>> gpt.ask("What is 6 * 7?")
+        Traceback (most recent call last):
+        ...
+        orchstate.errors.ProviderError: Nothing answers at http://127.0.0.1:9. Is the server running, ...
         """
         from orchstate.clients.ask import ask
 
@@ -167,13 +208,28 @@ class Config(Record):
         return await aask(self._connection(), prompt, system=system)
 
     def form(self) -> Any:
-        """Return the form: a widget that edits this config and shows every change of it."""
+        """Return the form: a widget that edits this config and shows every change of it.
+
+        Examples
+        --------
+        >>> form = gpt.form()
+        >>> form
+        <ConfigForm gpt: openai, gpt-5.4-mini, temperature 0.2>
+        >>> form.close()
+        """
         from orchstate.widgets.config_form import ConfigForm
 
         return ConfigForm(self)
 
     def history(self) -> pd.DataFrame:
-        """Return all revisions of this config, one row each; see ``store.history.revisions``."""
+        """Return all revisions of this config, one row each; see ``store.history.revisions``.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> gpt.history()["temperature"].tolist()
+        [0.2, 0.9]
+        """
         return self._services.history.revisions(self.id)
 
     def stamp(self) -> dict[str, Any]:
@@ -191,6 +247,12 @@ class Config(Record):
         ------
         NotFoundError
             If the config was deleted.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> gpt.stamp()["revision"]
+        2
         """
         self._state.settle(_SETTLE_S)
         return self._stamp(*self._pinned())
@@ -209,6 +271,11 @@ class Config(Record):
             ``field`` (string), ``value`` (object, plain JSON; secrets masked) and
             ``source`` (string): ``"config"``, ``"provider default"``, ``"not set"``, or
             the place of a secret.
+
+        Examples
+        --------
+        >>> gpt.explain().set_index("field").loc["base_url"].tolist()
+        ['https://api.openai.com/v1', 'provider default']
         """
         import pandas as pd
 
@@ -239,6 +306,12 @@ class Config(Record):
             If it cannot be a secret, or the field is not for one.
         ConflictError
             If provider or address are not those of `meant_for` any more; nothing changed.
+
+        Examples
+        --------
+        >>> receipt = gpt.set_secret("api_key", "sk-example")
+        >>> gpt.api_key
+        SecretRef(memory: ********)
         """
         changes = {field: value}
         del value

@@ -26,7 +26,15 @@ _COMMON: Final = frozenset({"name", "tags", "provider", "stash"})
 
 
 class Configs(Collection[Config]):
-    """All configs of a store, by name."""
+    """All configs of a store, by name.
+
+    Examples
+    --------
+    >>> list(store.configs)
+    ['gpt']
+    >>> store.configs["GPT"] is gpt
+    True
+    """
 
     def create(self, provider: str, *, name: str | None = None, **values: Any) -> Config:
         """Create a config.
@@ -48,6 +56,14 @@ class Configs(Collection[Config]):
             If the name is taken.
         UnknownFieldError, ValidationError
             If the provider has no such field, or a value breaks a rule.
+
+        SecretError
+            If a key cannot be stored; nothing is created.
+
+        Examples
+        --------
+        >>> store.configs.create("anthropic", name="claude", max_tokens=500)
+        <Config claude: anthropic, no model>
         """
         with Forgetting(values):
             _check_values(values)
@@ -72,6 +88,16 @@ class Configs(Collection[Config]):
             If a value breaks a rule, or a new config has no provider.
         UnknownFieldError, NotFoundError
             If there is no such field or provider.
+
+        SecretError
+            If a key cannot be stored; nothing changed.
+
+        Examples
+        --------
+        >>> store.configs.upsert("gpt", temperature=0.7) is gpt
+        True
+        >>> gpt.temperature
+        0.7
         """
         with Forgetting(values):
             _check_values(values)
@@ -104,6 +130,11 @@ class Configs(Collection[Config]):
             ``provider`` (category), ``model`` (string), ``ready`` (bool), ``tags`` (object),
             ``revision`` (Int64), ``created_at`` and ``updated_at`` (datetime64, UTC), then
             one object column per further field that some config has set; secrets are left out.
+
+        Examples
+        --------
+        >>> store.configs.to_frame()["model"].to_dict()
+        {'gpt': 'gpt-5.4-mini'}
         """
         from orchstate.history.frames import configs_frame
 

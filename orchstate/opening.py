@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import OrchstateError, StoreError
+from orchstate.following import Options
+from orchstate.kinds import kinds_of
 from orchstate.loops import in_thread
 from orchstate.models.intent import Intent
 from orchstate.origin import user_name
@@ -22,7 +24,7 @@ from orchstate.state.state import adopted
 from orchstate.storage import forks
 from orchstate.storage.outbox import MemoryJournal, Outbox, adopt_all
 from orchstate.storage.sqlite import SqliteEngine
-from orchstate.store import Options, Store, kinds_of
+from orchstate.store import Store
 
 if TYPE_CHECKING:
     from orchstate.secrets.secrets import Mode

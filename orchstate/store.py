@@ -6,36 +6,26 @@ import contextlib
 import logging
 import os
 import uuid
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from traitlets import All, HasTraits
-from traitlets.traitlets import BaseDescriptor
-
-from orchstate.active import Active, ActiveTrait
+from orchstate.active import Active
 from orchstate.cells import CellEnd
-from orchstate.config import Config, Services
-from orchstate.configs import Configs, config_kind
-from orchstate.errors import SetupError, StoreError, UnknownFieldError, ValidationError
+from orchstate.config import Services
+from orchstate.configs import Configs
+from orchstate.errors import SetupError, StoreError, ValidationError
+from orchstate.following import Followed, Options
 from orchstate.history.history import History
+from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
-from orchstate.models.config import ConfigDocument
-from orchstate.models.document import defaults, leaves
 from orchstate.models.names import name_key
-from orchstate.models.profile import ProfileDocument, SnapshotDocument
+from orchstate.models.profile import SnapshotDocument
 from orchstate.models.settings import SettingsDocument
-from orchstate.models.values import is_same
 from orchstate.origin import origin
 from orchstate.providers.registry import Registry
-from orchstate.state.derivation import derive
 from orchstate.state.events import Event
-from orchstate.state.kinds import Kinds, plain_kind
-from orchstate.state.live import no_field, notify
-from orchstate.state.record import Record
 from orchstate.state.state import State
-from orchstate.state.traits import ComputedTrait
 from orchstate.sweeping import Sweeper
 from orchstate.tracebacks import forget
 
@@ -45,58 +35,35 @@ if TYPE_CHECKING:
     from orchstate.exchange.plan import ImportPlan
     from orchstate.history.moments import When
     from orchstate.history.past import PastState
-    from orchstate.models.document import Document
-    from orchstate.secrets.secrets import Mode, Secrets
-    from orchstate.secrets.store import SecretStore
+    from orchstate.secrets.secrets import Secrets
     from orchstate.state.undo import Undone
     from orchstate.storage.sqlite import SqliteEngine
 
 logger = logging.getLogger(__name__)
 
-Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
 # How long close() waits for an engine that does not answer; what is open then stays in the outbox.
 _CLOSE_S: Final = 10.0
-_FOLLOWED: Final = ("active", "status", "pending", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a store was opened; one target has one set of options per process."""
-
-    read_only: bool
-    secrets: Mode | SecretStore
-    actor: str
-
-
-class Settings(Record):
-    """The settings of a store: every leaf a trait, such as ``settings.agents.timeout``."""
-
-    def __repr__(self) -> str:
-        document = self._state.seen(self._entry.id) or self._told_document
-        usual = defaults(self.document_class)
-        paths = [path for path in leaves(self.document_class) if path != "name"]
-        values = {path: document.at(path) for path in paths}
-        changed = [f"{path}={value!r}" for path, value in values.items() if not is_same(value, usual[path])]
-        return f"<Settings {', '.join(changed)}>" if changed else "<Settings: all as usual>"
-
-
-class Store(HasTraits):
+class Store(Followed):
     """All state of one store, as this notebook sees and changes it.
 
     Made by :func:`orchstate.open`.
+
+    Examples
+    --------
+    >>> import orchstate as orch
+    >>> with orch.open(":memory:") as store:
+    ...     gpt = store.configs.upsert("gpt", "openai", model="gpt-5.4-mini")
+    ...     gpt.temperature = 0.7
+    ...     store.flush()
+    2
     """
 
-    active = ActiveTrait(lambda store: store._active.config(), help="The config in use, or None.")
-    status = ComputedTrait(
-        lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
-    )
     providers: Registry
     secrets: Secrets
     configs: Configs
     history: History
-
-    pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
-    error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
 
     def __init__(self, engine: SqliteEngine, journal: Any, options: Options, secrets: Secrets) -> None:
         super().__init__()
@@ -109,7 +76,7 @@ class Store(HasTraits):
             engine,
             journal,
             kinds,
-            record_class=_record_class,
+            record_class=record_class,
             origin=partial(origin, options.actor),
             changed=self._tell,
         )
@@ -176,15 +143,61 @@ class Store(HasTraits):
         ----------
         label
             What the block is called in the history.
+
+        Examples
+        --------
+        >>> with store.transaction("tuning"):
+        ...     gpt.temperature = 0.3
+        ...     gpt.top_p = 0.9
+        >>> store.undo()
+        <Undone gpt.temperature, gpt.top_p of 'tuning'>
         """
         return self._state.transaction(label)
 
     def undo(self) -> Undone:
-        """Take back this process's last step, as far as nobody changed it since."""
+        """Take back this process's last step, as far as nobody changed it since.
+
+        Returns
+        -------
+        Undone
+            What was put back, and what was left alone.
+
+        Raises
+        ------
+        StoreError
+            If a transaction is still running.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.undo()
+        <Undone gpt.temperature>
+        >>> gpt.temperature
+        0.2
+        """
         return self._state.undo()
 
     def redo(self) -> Undone:
-        """Do again what was undone last."""
+        """Do again what was undone last.
+
+        Returns
+        -------
+        Undone
+            What was done again, and what was left alone.
+
+        Raises
+        ------
+        StoreError
+            If a transaction is still running.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.undo(), store.redo()
+        (<Undone gpt.temperature>, <Undone gpt.temperature>)
+        >>> gpt.temperature
+        0.9
+        """
         return self._state.redo()
 
     # -- following --------------------------------------------------------------------
@@ -205,6 +218,20 @@ class Store(HasTraits):
         -------
         callable
             Ends the subscription.
+
+        Raises
+        ------
+        ValidationError
+            If `listener` cannot be called, or `event` is no class of events.
+
+        Examples
+        --------
+        >>> import orchstate as orch
+        >>> end = store.subscribe(lambda event: print(event.changes), orch.Updated)
+        >>> gpt.temperature = 0.9
+        >>> seq = store.flush()
+        {'temperature': (0.2, 0.9)}
+        >>> end()
         """
         if not callable(listener):
             raise ValidationError(f"{listener!r} cannot be called. Give a function that takes an event.")
@@ -221,6 +248,16 @@ class Store(HasTraits):
         ------
         NotFoundError
             If there is no such moment.
+
+        ValidationError
+            If `when` is no moment at all.
+
+        Examples
+        --------
+        >>> seq = store.snapshot("before-tuning")
+        >>> gpt.temperature = 0.9
+        >>> store.at("before-tuning").configs["gpt"].temperature
+        0.2
         """
         return self.history.at(when)
 
@@ -237,6 +274,11 @@ class Store(HasTraits):
             If a transaction is still running.
         FlushError
             If edits before it could not be committed.
+
+        Examples
+        --------
+        >>> store.snapshot("before-tuning", note="as in the paper")
+        1
         """
         if self._state.transaction_here:
             raise StoreError("A transaction is still running. Call snapshot() after the end of its block.")
@@ -259,11 +301,23 @@ class Store(HasTraits):
         ------
         FlushError
             If it is not; the edits stay in the outbox and are not lost.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.flush(timeout=5)
+        2
         """
         return self._state.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> int:
-        """Do what :meth:`flush` does without stopping the event loop."""
+        """Do what :meth:`flush` does without stopping the event loop.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as there is progress.
+        """
         await in_thread(self._state.wait, timeout)
         self._state.catch_up()
         return self._state.seq
@@ -287,7 +341,13 @@ class Store(HasTraits):
         return self._state.refresh(timeout)
 
     async def arefresh(self, timeout: float | None = None) -> int:
-        """Do what :meth:`refresh` does without stopping the event loop."""
+        """Do what :meth:`refresh` does without stopping the event loop.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits as long as there is progress.
+        """
         await in_thread(self._state.wait_for_news, timeout)
         self._state.catch_up()
         return self._state.seq
@@ -318,6 +378,17 @@ class Store(HasTraits):
         ------
         SetupError
             If the file cannot be written.
+
+        Parameters
+        ----------
+        path
+            The file, replaced if it exists.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> store.export(pathlib.Path(tempfile.mkdtemp()) / "setup.json").name
+        'setup.json'
         """
         from orchstate.exchange.export import export
 
@@ -337,6 +408,16 @@ class Store(HasTraits):
         ------
         SetupError
             If it is no setup that this version can read; says where and why.
+
+        NewerSchemaError
+            If a newer version wrote it.
+
+        Examples
+        --------
+        >>> new = {"name": "new", "provider": "openai"}
+        >>> plan = store.plan_import({"format": "orchstate.setup", "version": 1, "configs": [new]})
+        >>> plan.apply()
+        <ImportResult 1 added (new), 0 changed, 0 skipped; 1 missing>
         """
         from orchstate.exchange.plan import plan_import
 
@@ -365,63 +446,8 @@ class Store(HasTraits):
         configs = f"{known} config{'' if known == 1 else 's'}"
         return f"<Store {where}: {self._status()}, {configs} in memory{pending}>"
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        is_part = name in Store.__annotations__ and name not in self.__dict__
-        if name[0] != "_" and not is_part and not isinstance(getattr(type(self), name, None), BaseDescriptor):
-            raise UnknownFieldError(no_field(self, name))
-        super().__setattr__(name, value)
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} is live and cannot be copied. Open it again, or use export().")
-
-    def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
-        """Have `handler` called with every change of the named traits: active, status, pending, error."""
-        for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else ():
-            if name is not All and name not in _FOLLOWED:
-                raise UnknownFieldError(no_field(self, name))
-        super().observe(handler, names, type)
-        self._state.delivery.attach()
-        self._told = self._followed()
-
     # -- inside -----------------------------------------------------------------------
-
-    def _catch_up(self) -> None:
-        self._state.catch_up()
-
-    def _status(self) -> Status:
-        if self._state.closed:
-            return "closed"
-        if self._options.read_only:
-            return "read-only"
-        if self._state.failing:
-            return "degraded"
-        return "saving" if self._state.pending else "ready"
 
     def _snapshots(self) -> dict[str, int]:
         documents = (self._state.document(id) for id in self._state.ids("snapshot"))
         return {name_key(found.name): found.seq for found in documents if isinstance(found, SnapshotDocument)}
-
-    def _followed(self) -> tuple[Any, ...]:
-        return (self._active.config(), self._status(), self._state.pending, self._state.error)
-
-    def _tell(self) -> None:
-        """Tell those who observe the store's own traits; costs nothing when nobody does."""
-        if not self._trait_notifiers:
-            return
-        before, self._told = self._told, self._followed()
-        for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
-            if old is not new and old != new:
-                notify(self, name, old, new, "edit")
-
-
-def kinds_of(registry: Registry) -> Kinds:
-    """Return the kinds of documents in a store, with configs as `registry` defines them."""
-    plain: tuple[type[Document], ...] = (SettingsDocument, ProfileDocument, SnapshotDocument)
-    kinds = [config_kind(registry), *map(plain_kind, plain)]
-    return {kind.name: kind for kind in kinds}
-
-
-def _record_class(document_class: type[Document]) -> type[Record]:
-    if issubclass(document_class, ConfigDocument):
-        return derive(document_class, Config)
-    return derive(document_class, Settings if issubclass(document_class, SettingsDocument) else Record)

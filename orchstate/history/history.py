@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchstate.errors import FlushError, NotFoundError
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
+from orchstate.models.config import ConfigDocument
 from orchstate.models.names import name_key
 from orchstate.state.decide import decode, flat
 
@@ -75,7 +76,7 @@ class History:
         Parameters
         ----------
         name
-            Name or id of a config; None for everything.
+            Name of a config, present or past, or id of any document; None for everything.
         field
             Path of a field, None for all.
         since, until
@@ -93,6 +94,12 @@ class History:
         ------
         NotFoundError
             If there is nothing of that name, no such field, or no such moment.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.history.changes("gpt", field="temperature")[["old", "new"]].values.tolist()
+        [[None, 0.2], [0.2, 0.9]]
         """
         from orchstate.history.frames import changes_frame
 
@@ -117,6 +124,17 @@ class History:
         ------
         NotFoundError
             If there is nothing of that name.
+
+        Parameters
+        ----------
+        name
+            Name or id of a config, also of a deleted one.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.history.revisions("gpt")["temperature"].tolist()
+        [0.2, 0.9]
         """
         from orchstate.history.frames import revisions_frame
 
@@ -135,6 +153,17 @@ class History:
         ------
         NotFoundError
             If there is no such moment.
+
+        Parameters
+        ----------
+        a, b
+            Moments, as in :meth:`Store.at`; `b` None for now.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.history.diff(1)[["name", "field", "old", "new"]].values.tolist()
+        [['gpt', 'temperature', 0.2, 0.9]]
         """
         from orchstate.history.frames import diff_frame
 
@@ -152,6 +181,16 @@ class History:
         ------
         NotFoundError
             If there is no such moment.
+
+        Parameters
+        ----------
+        when
+            A seq, a datetime, ISO text, or the name of a snapshot.
+
+        Examples
+        --------
+        >>> store.history.at(1)
+        <PastState at revision 1>
         """
         self._settle()
         seq = self._seq(when)
@@ -187,9 +226,12 @@ class History:
         return id
 
     def _find_deleted(self, name: str) -> str | None:
-        names = self._engine.query("SELECT id, name FROM rev GROUP BY id, name ORDER BY max(seq) DESC")
-        wanted = name_key(name)
-        return next((id for id, known in names if id == name or name_key(known) == wanted), None)
+        """Return the id of a config that once had a name; of any document if it is an id."""
+        found = self._engine.query("SELECT id, kind, name FROM rev GROUP BY id, name ORDER BY max(seq) DESC")
+        wanted = (ConfigDocument.kind, name_key(name))
+        return next(
+            (id for id, kind, known in found if id == name or (kind, name_key(known)) == wanted), None
+        )
 
     def _settle(self) -> None:
         # Should the engine not answer, what is committed is shown all the same.

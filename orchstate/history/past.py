@@ -93,6 +93,17 @@ class PastState:
         -------
         DataFrame
             ``kind``, ``id``, ``name``, ``field``, ``old``, ``new``: one row per field.
+
+        Parameters
+        ----------
+        other
+            The other moment, or its seq; None for now.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> store.at(1).diff()["new"].tolist()
+        [0.9]
         """
         return self._compare(self.seq, other.seq if isinstance(other, PastState) else other)
 

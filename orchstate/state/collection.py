@@ -71,6 +71,11 @@ class Collection(Mapping[str, R], Generic[R]):
         ----------
         **criteria
             Values by field; a field that a record does not have does not match.
+
+        Examples
+        --------
+        >>> store.configs.filter(provider="openai")
+        [<Config gpt: openai, gpt-5.4-mini, temperature 0.2>]
         """
         return [record for record in self.values() if _matches(record, criteria)]
 
@@ -96,6 +101,18 @@ class Collection(Mapping[str, R], Generic[R]):
             The record, its name or its id.
         name
             Name of the copy; None for the old name with a number.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such record.
+        DuplicateNameError, ValidationError
+            If the name is taken, or not valid.
+
+        Examples
+        --------
+        >>> store.configs.duplicate(gpt)
+        <Config gpt 2: openai, gpt-5.4-mini, temperature 0.2>
         """
         source = record if isinstance(record, Record) else self[record]
         document = source.document()

@@ -110,6 +110,11 @@ class Receipt:
             If the store was closed before; the edit stays in the outbox.
         StoreError
             If it belongs to a transaction that has not ended.
+
+        Examples
+        --------
+        >>> gpt.update(temperature=0.7).wait(timeout=5)
+        <Receipt committed as revision 2>
         """
         if self.state == "accepted" and not self.n:
             raise StoreError("The transaction of this edit still runs. Wait after the end of its block.")

@@ -111,6 +111,12 @@ class Record(Live):
             If it cannot be; nothing changed.
         StoreWriteError, ReadOnlyError, ClosedError
             If it could not be accepted; nothing changed.
+
+        Examples
+        --------
+        >>> receipt = gpt.update(temperature=0.7, top_p=0.9)
+        >>> receipt.wait()
+        <Receipt committed as revision 2>
         """
         with Forgetting(changes):
             for path in changes:
@@ -120,7 +126,21 @@ class Record(Live):
             return self._assign(changes)
 
     def delete(self) -> Receipt:
-        """Delete the document; its history stays, and undo brings it back."""
+        """Delete the document; its history stays, and undo brings it back.
+
+        Raises
+        ------
+        NotFoundError
+            If it was deleted already.
+        StoreWriteError, ReadOnlyError, ClosedError
+            If it could not be accepted.
+
+        Examples
+        --------
+        >>> receipt = gpt.delete()
+        >>> store.undo()
+        <Undone gpt>
+        """
         return self._state.delete(self._entry.id)
 
     def document(self) -> Document:
@@ -130,6 +150,11 @@ class Record(Live):
         ------
         NotFoundError
             If it was deleted.
+
+        Examples
+        --------
+        >>> gpt.document().temperature
+        0.2
         """
         found = self._state.document(self._entry.id)
         if found is None:
@@ -137,7 +162,13 @@ class Record(Live):
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the present values as plain JSON, secrets as the references that they are."""
+        """Return the present values as plain JSON, secrets as the references that they are.
+
+        Examples
+        --------
+        >>> gpt.to_dict()["model"]
+        'gpt-5.4-mini'
+        """
         document = self.document()
         return {
             "kind": self.kind,
@@ -152,6 +183,12 @@ class Record(Live):
         ------
         UnknownFieldError
             If there is no such field.
+
+        Examples
+        --------
+        >>> gpt.observe(lambda change: print(change.old, change.new, change.cause), "temperature")
+        >>> gpt.temperature = 0.9
+        0.2 0.9 edit
         """
         self._check_observable(names)
         super().observe(handler, names, type)

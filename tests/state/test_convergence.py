@@ -12,10 +12,11 @@ from testbed.kernel import Kernel
 
 import orchstate
 from orchstate.errors import OrchstateError
+from orchstate.following import Options
 from orchstate.secrets.secrets import Secrets
 from orchstate.storage.outbox import Outbox
 from orchstate.storage.sqlite import SqliteEngine
-from orchstate.store import Options, Store
+from orchstate.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

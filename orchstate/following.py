@@ -1,0 +1,112 @@
+"""What can be observed of a store: its active config, status, pending edits and last error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from traitlets import All, HasTraits
+from traitlets.traitlets import BaseDescriptor
+
+from orchstate.active import Active, ActiveTrait
+from orchstate.errors import UnknownFieldError
+from orchstate.state.live import no_field, notify
+from orchstate.state.traits import ComputedTrait
+
+if TYPE_CHECKING:
+    from orchstate.secrets.secrets import Mode
+    from orchstate.secrets.store import SecretStore
+    from orchstate.state.state import State
+
+Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
+_FOLLOWED: Final = ("active", "status", "pending", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a store was opened; one target has one set of options per process."""
+
+    read_only: bool
+    secrets: Mode | SecretStore
+    actor: str
+
+
+class Followed(HasTraits):
+    """The traits of a store; what is not a trait cannot be assigned."""
+
+    active = ActiveTrait(lambda store: store._active.config(), help="The config in use, or None.")
+    status = ComputedTrait(
+        lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
+    )
+    pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
+    error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
+
+    _state: State
+    _options: Options
+    _active: Active
+    _told: tuple[Any, ...]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_part = name in type(self).__annotations__ and name not in self.__dict__
+        if name[0] != "_" and not is_part and not isinstance(getattr(type(self), name, None), BaseDescriptor):
+            raise UnknownFieldError(no_field(self, name))
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} is live and cannot be copied. Open it again, or use export().")
+
+    def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
+        """Have `handler` called with every change of the named traits: active, status, pending, error.
+
+        Parameters
+        ----------
+        handler
+            Called with the change: ``name``, ``old``, ``new``, ``owner``.
+        names
+            One name or a list of names.
+        type
+            What to tell of, as in traitlets.
+
+        Raises
+        ------
+        UnknownFieldError
+            If there is no such trait.
+
+        Examples
+        --------
+        >>> store.observe(lambda change: print(change.new.name), "active")
+        >>> store.active = "gpt"
+        gpt
+        """
+        for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else ():
+            if name is not All and name not in _FOLLOWED:
+                raise UnknownFieldError(no_field(self, name))
+        super().observe(handler, names, type)
+        self._state.delivery.attach()
+        self._told = self._followed()
+
+    # -- inside -----------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        self._state.catch_up()
+
+    def _status(self) -> Status:
+        if self._state.closed:
+            return "closed"
+        if self._options.read_only:
+            return "read-only"
+        if self._state.failing:
+            return "degraded"
+        return "saving" if self._state.pending else "ready"
+
+    def _followed(self) -> tuple[Any, ...]:
+        return (self._active.config(), self._status(), self._state.pending, self._state.error)
+
+    def _tell(self) -> None:
+        """Tell those who observe the store's own traits; costs nothing when nobody does."""
+        if not self._trait_notifiers:
+            return
+        before, self._told = self._told, self._followed()
+        for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
+            if old is not new and old != new:
+                notify(self, name, old, new, "edit")

@@ -1,0 +1,46 @@
+"""Which kinds of documents a store has, and the records that show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchstate.config import Config
+from orchstate.configs import config_kind
+from orchstate.models.config import ConfigDocument
+from orchstate.models.document import defaults, leaves
+from orchstate.models.profile import ProfileDocument, SnapshotDocument
+from orchstate.models.settings import SettingsDocument
+from orchstate.models.values import is_same
+from orchstate.state.derivation import derive
+from orchstate.state.kinds import Kinds, plain_kind
+from orchstate.state.record import Record
+
+if TYPE_CHECKING:
+    from orchstate.models.document import Document
+    from orchstate.providers.registry import Registry
+
+
+class Settings(Record):
+    """The settings of a store: every leaf a trait, such as ``settings.agents.timeout``."""
+
+    def __repr__(self) -> str:
+        document = self._state.seen(self._entry.id) or self._told_document
+        usual = defaults(self.document_class)
+        paths = [path for path in leaves(self.document_class) if path != "name"]
+        values = {path: document.at(path) for path in paths}
+        changed = [f"{path}={value!r}" for path, value in values.items() if not is_same(value, usual[path])]
+        return f"<Settings {', '.join(changed)}>" if changed else "<Settings: all as usual>"
+
+
+def kinds_of(registry: Registry) -> Kinds:
+    """Return the kinds of documents in a store, with configs as `registry` defines them."""
+    plain: tuple[type[Document], ...] = (SettingsDocument, ProfileDocument, SnapshotDocument)
+    kinds = [config_kind(registry), *map(plain_kind, plain)]
+    return {kind.name: kind for kind in kinds}
+
+
+def record_class(document_class: type[Document]) -> type[Record]:
+    """Return the record class that shows documents of a class."""
+    if issubclass(document_class, ConfigDocument):
+        return derive(document_class, Config)
+    return derive(document_class, Settings if issubclass(document_class, SettingsDocument) else Record)
