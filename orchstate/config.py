@@ -27,7 +27,7 @@ from orchstate.state.record import Record
 from orchstate.tracebacks import Forgetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -381,7 +381,13 @@ class Config(Record):
         from_cell: bool = True,
     ) -> Receipt:
         self._state.check_writable()
-        prepared, keys = self._without_keys(changes, from_cell=from_cell)
+        # A provider that comes with the same edit may have other fields.
+        provider = changes.get("provider")
+        cls = self._services.registry.document_class(str(provider)) if provider else self.document_class
+        secret = secret_fields(cls) & changes.keys()
+        if not secret:
+            return super()._assign(changes, check=check)
+        prepared, keys = self._without_keys(changes, secret, from_cell=from_cell)
         written: list[SecretRef] = []
         try:
             for field, key in keys.items():
@@ -408,14 +414,12 @@ class Config(Record):
         return provider, registry.get(provider).address(document.__dict__) if provider in registry else None
 
     def _without_keys(
-        self, changes: Mapping[str, Any], *, from_cell: bool
+        self, changes: Mapping[str, Any], secret: Iterable[str], *, from_cell: bool
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the changes that can be stored as they are, and the keys that have to be written first."""
-        # A provider that comes with the same edit may have other fields.
-        cls = self._services.registry.document_class(str(changes.get("provider", self._pinned()[0].provider)))
         prepared = dict(changes)
         keys: dict[str, str] = {}
-        for field in secret_fields(cls) & changes.keys():
+        for field in secret:
             value = changes[field]
             if value is None:
                 prepared[field] = SecretRef()

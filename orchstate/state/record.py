@@ -288,10 +288,9 @@ class Record(Live):
         self, changes: Mapping[str, Any], *, check: Callable[[Any], object] = lambda document: None
     ) -> Receipt:
         receipt = self._state.update(self._entry.id, changes, check=check)
-        document = self._state.seen(self._entry.id)
-        if document is not None and type(document) is not self.document_class:
+        if "provider" in changes:
             # Inside a transaction the new fields are there at once.
-            self.show(document)
+            self.show(self._state.seen(self._entry.id))
         return receipt
 
     def _catch_up(self) -> None:

@@ -59,13 +59,12 @@ class State(Acceptance):
         StoreWriteError, ReadOnlyError, ClosedError, ForkedStoreError
             If it could not be accepted; nothing changed.
         """
-        document = self.seen(id)
-        if document and isinstance(name := changes.get("name"), str):
+        if isinstance(name := changes.get("name"), str) and (document := self.seen(id)):
             self._loader.load_name(document.kind, name)
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
-                raise NotFoundError(f"The document {id!r} was deleted, so it cannot be changed.")
+                raise self._gone(id)
             check(document)
             step = edits.update(self.kinds[document.kind], document, changes, at_us)
             if step and not self._is_stored(id):
@@ -111,8 +110,12 @@ class State(Acceptance):
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
-                raise NotFoundError(f"The document {id!r} was deleted already.")
+                raise self._gone(id)
             return self._submit([edits.delete(document)], at_us)
+
+    def _gone(self, id: str) -> NotFoundError:
+        entry = self.view.known(id)
+        return NotFoundError(f"{entry.kind} {entry.name!r} was deleted." if entry else f"There is no {id!r}.")
 
     def dismiss(self, id: str) -> None:
         """Put the error of a document's last edit away; what the edit wanted stays in the engine."""
