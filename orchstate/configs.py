@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.config import Config, Services
+from orchstate.config import Config
 from orchstate.errors import DuplicateNameError, ValidationError
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import ENVELOPE, Document, leaves
@@ -19,6 +19,7 @@ from orchstate.tracebacks import Forgetting
 if TYPE_CHECKING:
     import pandas as pd
 
+    from orchstate.keyed import Services
     from orchstate.providers.registry import Registry
 
 # What a config keeps when its provider changes; everything else is put away and comes back with it.

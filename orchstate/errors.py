@@ -103,9 +103,7 @@ class NotFoundError(OrchstateError, KeyError):
         >>> print(NotFoundError.among("config", "gtp", ["gpt", "claude"]))
         There is no config 'gtp'. Did you mean 'gpt'?
         """
-        return cls(
-            f"There is no {what} {name!r}.{_suggestion(str(name), sorted(known))}{hint and ' ' + hint}"
-        )
+        return cls(f"There is no {what} {name!r}.{suggestion(str(name), sorted(known))}{hint and ' ' + hint}")
 
 
 class UnknownFieldError(NotFoundError, AttributeError):
@@ -233,7 +231,16 @@ class MissingExtraError(OrchstateError, ImportError):
         return cls(f'{purpose} needs the package {package!r}. Install it: pip install "orchstate[{extra}]"')
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Return the end of a message about a misspelt name: the closest ones, or what there is.
+
+    Examples
+    --------
+    >>> suggestion("gtp", ["gpt", "claude"])
+    " Did you mean 'gpt'?"
+    >>> suggestion("x", ["gpt", "claude"])
+    " There are: 'gpt', 'claude'."
+    """
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f" Did you mean {' or '.join(map(repr, close))}?"
@@ -241,3 +248,17 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
         return ""
     shown = ", ".join(map(repr, known[:12]))
     return f" There are: {shown}{', ...' if len(known) > 12 else ''}."
+
+
+def quoted(value: object) -> str:
+    """Return a value as messages show it: its repr, cut where it is long.
+
+    Examples
+    --------
+    >>> quoted("gpt")
+    "'gpt'"
+    >>> len(quoted("x" * 500))
+    60
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

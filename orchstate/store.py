@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchstate.active import Active
 from orchstate.cells import CellEnd
-from orchstate.config import Services
 from orchstate.configs import Configs
 from orchstate.errors import SetupError, StoreError, ValidationError
 from orchstate.following import Followed, Options
 from orchstate.history.history import History
+from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
 from orchstate.models.names import name_key

@@ -6,8 +6,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orchstate.config import is_own_key
 from orchstate.errors import OrchstateError, StoreError
+from orchstate.keyed import is_own_key
 from orchstate.models.secret import references
 
 if TYPE_CHECKING:

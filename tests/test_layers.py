@@ -26,7 +26,7 @@ FLOORS: Final = (
     ("cells", "secrets", "storage"),
     ("state",),
     ("history", "exchange", "clients"),
-    ("config", "configs", "active", "sweeping", "kinds", "following", "store", "opening"),
+    ("keyed", "config", "configs", "active", "sweeping", "kinds", "following", "store", "opening"),
     ("widgets",),
     ("testing", "terminal"),
     ("doctor", "lab", "cli", "__main__"),
