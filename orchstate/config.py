@@ -12,8 +12,7 @@ from orchstate.errors import (
 from orchstate.keyed import Keyed
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
-from orchstate.models.document import leaves
-from orchstate.models.secret import SecretRef
+from orchstate.models.document import secret_fields
 from orchstate.models.validation import Validation
 from orchstate.models.values import to_plain
 from orchstate.secrets.environment import try_environment
@@ -330,9 +329,9 @@ class Config(Keyed):
 
 
 def _missing_variables(document: ConfigDocument) -> Iterator[Issue]:
-    for field, info in leaves(type(document)).items():
+    for field in secret_fields(type(document)):
         ref = document.at(field)
-        if info.annotation is SecretRef and ref.source == "env" and try_environment(ref.name) is None:
+        if ref.source == "env" and try_environment(ref.name) is None:
             yield Issue(
                 field,
                 "error",

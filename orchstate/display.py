@@ -105,7 +105,7 @@ def html_style(css: str) -> str:
 
 
 def html_note(text: str, level: Level = "hint") -> str:
-    """Return a sentence of a form; screen readers say it when it changes.
+    """Return a sentence of a form; screen readers say one that is more than a hint when it changes.
 
     Examples
     --------
@@ -114,7 +114,8 @@ def html_note(text: str, level: Level = "hint") -> str:
     >>> html_note("")
     ''
     """
-    return f'<div class="orch-say orch-{level}" role="status">{escaped(text)}</div>' if text else ""
+    role = "" if level == "hint" else ' role="status"'
+    return f'<div class="orch-say orch-{level}"{role}>{escaped(text)}</div>' if text else ""
 
 
 def html_heading(text: str, badge: str, level: Level) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _M = TypeVar("_M", bound=BaseModel)
 _FIELD_CONFIG: Final = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
 
+# Among the fields set of a document that was not validated as a whole; no field has such a name.
+_FAULTY: Final = "(faulty)"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Known from the row a document is stored in, so not part of its body.
@@ -86,6 +88,8 @@ class Document(BaseModel):
 
     def issues(self) -> tuple[Issue, ...]:
         """Return what breaks a rule now, such as a value kept from before the rule."""
+        if _FAULTY not in self.model_fields_set:
+            return ()
         raw = _unpacked(self)
         try:
             type(self).model_validate(raw)
@@ -249,7 +253,7 @@ def _keeping_faulty(cls: type[_M], raw: Mapping[str, Any]) -> _M:
     """Return a model in which faulty fields keep their raw value and all others are validated."""
     values = {name: _sound_or_raw(cls, name, value) for name, value in raw.items()}
     missing = {name: None for name, info in cls.model_fields.items() if info.is_required()}
-    return cls.model_construct(None, **(missing | values))
+    return cls.model_construct({_FAULTY, *values}, **(missing | values))
 
 
 def _sound_or_raw(cls: type[BaseModel], name: str, value: Any) -> Any:

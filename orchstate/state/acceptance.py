@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import time
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchstate.errors import DuplicateNameError, NotFoundError, ReadOnlyError, ValidationError
@@ -29,7 +30,7 @@ from orchstate.state.writer import Writer
 from orchstate.storage.engine import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from orchstate.errors import OrchstateError
     from orchstate.models.document import Document
@@ -243,7 +244,7 @@ class Acceptance(Present):
         entry = self.view.known(id)
         return bool(entry and entry.exists) or bool(transaction and id in transaction.steps)
 
-    def _is_free(self, kind: str, name: str, ids: set[str]) -> bool:
+    def _is_free(self, kind: str, name: str, ids: Collection[str]) -> bool:
         """Whether no document has a name, apart from those of some ids."""
         found = self.view.find(kind, name)
         return found is None or found.id in ids
@@ -252,11 +253,10 @@ class Acceptance(Present):
         """Refuse a new name that another document has once all of the steps are done."""
         after = {step.operation.id: step.after for step in steps}
         renamed = [step.after for step in steps if step.after and _has_new_name(step)]
+        names = Counter((document.kind, name_key(document.name)) for document in after.values() if document)
         for document in renamed:
             kind, name = document.kind, document.name
-            others = [other for id, other in after.items() if other and id != document.id]
-            is_taken = any(other.kind == kind and name_key(other.name) == name_key(name) for other in others)
-            if is_taken or not self._is_free(kind, name, {*after}):
+            if names[kind, name_key(name)] > 1 or not self._is_free(kind, name, after.keys()):
                 raise _name_is_taken(kind, name)
 
     def _check_unused(self, kind: str, name: str) -> None:

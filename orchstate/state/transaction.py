@@ -37,6 +37,8 @@ class Transaction:
         self.steps: dict[str, Step] = {}
         self.documents: dict[str, Document | None] = {}
         self.entries: dict[str, Entry] = {}
+        # Every document that had a name in this block, perhaps only for a while.
+        self._ids: dict[tuple[str, str], dict[str, None]] = {}
         self.afterwards: list[Callable[[], object]] = []
         self._is_open = True
         self._place = _place()
@@ -63,16 +65,18 @@ class Transaction:
         else:
             self.steps.pop(id, None)
         self.documents[id] = step.after
+        if step.after:
+            self._ids.setdefault((step.after.kind, name_key(step.after.name)), {})[id] = None
 
     def find(self, kind: str, name_or_id: str) -> str | None:
         """Return the id of a document that has this name, or id, because of this block."""
         wanted = name_key(name_or_id)
-        for id, document in self.documents.items():
-            if document is None or document.kind != kind:
-                continue
-            if id == name_or_id or name_key(document.name) == wanted:
+        for id in self._ids.get((kind, wanted), ()):
+            document = self.documents.get(id)
+            if document and name_key(document.name) == wanted:
                 return id
-        return None
+        document = self.documents.get(name_or_id)
+        return name_or_id if document and document.kind == kind else None
 
     def mark(self) -> Mark:
         """Return what a nested block goes back to when it fails."""

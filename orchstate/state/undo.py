@@ -15,7 +15,7 @@ from orchstate.models.values import is_same, to_plain
 from orchstate.state import steps as edits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
@@ -34,7 +34,8 @@ class Undone:
     label
         What the step was called.
     changed
-        ``(name, path)`` of everything that was put back; path ``""`` for a whole document.
+        ``(name, path)`` of everything that was put back; path ``""`` for a whole document, or
+        for which config is active.
     skipped
         ``(name, path)`` of what was left alone, because somebody changed it since or
         because it is a secret.
@@ -82,7 +83,7 @@ def inverse(
     entry: Undoable,
     kinds: Kinds,
     present: Callable[[str], Document | None],
-    is_free: Callable[[str, str, set[str]], bool],
+    is_free: Callable[[str, str, Collection[str]], bool],
     at_us: int,
 ) -> tuple[list[Step], Undone]:
     """Return the steps that take a transaction back, as far as it still stands.
@@ -124,12 +125,11 @@ def _inverse_of(
     skipped: list[tuple[str, str]],
 ) -> Step | None:
     if step.before is None or step.after is None:
-        target = (step.after or step.before).name  # type: ignore[union-attr]
         back = _existence(step, now, at_us)
-        (changed if back else skipped).append((target, ""))
+        (changed if back else skipped).append(_called(step.after or step.before))
         return back
     if now is None:
-        skipped.append((step.after.name, ""))
+        skipped.append(_called(step.after))
         return None
     return _values(step.before, step.after, now, kinds, at_us, changed, skipped)
 
@@ -160,9 +160,9 @@ def _values(
         stands = path in leaves(type(now)) and is_same(to_plain(now.at(path)), to_plain(new))
         if stands and info.annotation is not SecretRef:
             wanted[path] = old
-            changed.append((now.name, path))
+            changed.append(_called(now, path))
         else:
-            skipped.append((now.name, path))
+            skipped.append(_called(now, path))
     return edits.update(kinds[now.kind], now, wanted, at_us) if wanted else None
 
 
@@ -185,6 +185,13 @@ def _provider(
     )
     changed.append((now.name, "provider"))
     return edits.Step(operation, now, back)
+
+
+def _called(document: Document | None, path: str = "") -> tuple[str, str]:
+    if document is None or document.kind == "profile":
+        # Its name is the user's, who only knows of the choice in it.
+        return "the active config", ""
+    return document.name, path
 
 
 def _without_secrets(document: Document) -> Document:

@@ -73,6 +73,15 @@ def _unobserve(observed: Any, handler: Any, *names: Any) -> None:
         observed.unobserve(handler, *names)
 
 
+def is_writable(state: Any) -> bool:
+    """Return whether a store takes what a person enters: not when it is open for reading only, or closed."""
+    try:
+        state.check_writable()
+    except OrchstateError:
+        return False
+    return True
+
+
 def form_place() -> str:
     """Return where edits come from that are made in a form of the running cell, such as ``"[3] form"``."""
     return f"{cell()} form".strip()

@@ -9,7 +9,7 @@ from ipywidgets import Box, Button
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
 from orchstate.widgets.background import Task
-from orchstate.widgets.style import make, show, text
+from orchstate.widgets.style import make, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CheckPanel:
-    """A button, and what came of pressing it.
+    """A button, and what came of pressing it; while a test goes on the same button cancels it.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class CheckPanel:
 
     Attributes
     ----------
-    test, cancel
-        The buttons.
+    test
+        The button: one and the same, so that the keyboard stays where it is.
     result
         The widget with the result.
     """
@@ -41,12 +41,10 @@ class CheckPanel:
         self._config = config
         self._found = found
         self._task: Task[CheckResult | str] | None = None
-        self.test = make(Button, "orch-primary", description="Test", tooltip="Ask the provider if this works")
-        self.cancel = make(Button, description="Cancel")
+        self.test = make(Button, "orch-primary")
         self.result = text("", "orch-result")
-        self.box = make(Box, "orch-check", children=(self.test, self.cancel))
-        self.test.on_click(lambda _: self._start())
-        self.cancel.on_click(lambda _: self._stop("Cancelled."))
+        self.box = make(Box, "orch-check", children=(self.test,))
+        self.test.on_click(lambda _: self._press())
         self._turn(is_busy=False)
 
     @property
@@ -60,6 +58,12 @@ class CheckPanel:
             self._stop("Stopped, because the config has changed. Test again.")
         else:
             self.result.value = ""
+
+    def _press(self) -> None:
+        if self.is_busy:
+            self._stop("Cancelled.")
+        else:
+            self._start()
 
     def _start(self) -> None:
         self._turn(is_busy=True)
@@ -88,11 +92,12 @@ class CheckPanel:
             self._task.cancel()
             self._task = None
         self._turn(is_busy=False)
-        self.result.value = html_note(message)
+        self.result.value = html_note(message, "warning")
 
     def _turn(self, *, is_busy: bool) -> None:
-        show(self.test, not is_busy)
-        show(self.cancel, is_busy)
+        with self.test.hold_sync():
+            self.test.description = "Cancel" if is_busy else "Test"
+            self.test.tooltip = "Do not wait for it" if is_busy else "Ask the provider if this works"
 
 
 def _level(result: CheckResult) -> Level:

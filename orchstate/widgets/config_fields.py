@@ -18,7 +18,7 @@ from orchstate.widgets.secret_row import SecretRow
 from orchstate.widgets.style import make, show, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from orchstate.config import Config
     from orchstate.errors import Issue
@@ -34,6 +34,8 @@ class ConfigFields:
         Whose fields they are.
     origin
         Where the history says that edits come from.
+    say
+        Called with what has to be said of a field that is not there any more.
 
     Attributes
     ----------
@@ -45,9 +47,10 @@ class ConfigFields:
         The widget.
     """
 
-    def __init__(self, config: Config, origin: str) -> None:
+    def __init__(self, config: Config, origin: str, say: Callable[[str], object]) -> None:
         self._config = config
         self._origin = origin
+        self._say = say
         self.rows: dict[str, FieldRow | SecretRow] = {}
         self.fold: Fold | None = None
         self._ways: list[str] = []
@@ -96,7 +99,7 @@ class ConfigFields:
         children = [self._auth_row(definition)] if len(definition.auth) > 1 else []
         children += [self._row(definition, spec) for spec in (*first, *plain)]
         if self._folded:
-            self.fold = Fold("Advanced", lambda: self._build_folded(definition))
+            self.fold = Fold("advanced", lambda: self._build_folded(definition))
             children.append(self.fold.box)
         return children
 
@@ -110,7 +113,7 @@ class ConfigFields:
     def _row(self, definition: ProviderDefinition, spec: FieldSpec) -> Any:
         row: FieldRow | SecretRow
         if spec.type == "secret":
-            row = SecretRow(self._config, spec, self._origin)
+            row = SecretRow(self._config, spec, self._origin, self._say)
         else:
             default = definition.base_url if spec.name == "base_url" else None
             models = definition.models.ids if definition.models else ()
@@ -145,7 +148,7 @@ class ConfigFields:
     def _count_folded(self) -> None:
         if self.fold:
             count = sum(is_set(self._config[path]) for path in self._folded)
-            self.fold.rename(f"Advanced ({count} set)" if count else "Advanced")
+            self.fold.rename(f"advanced ({count} set)" if count else "advanced")
 
 
 def _unknown(config: Config) -> Any:

@@ -13,14 +13,14 @@ from orchstate.models.document import leaves
 from orchstate.origin import place
 from orchstate.providers.documents import is_set
 from orchstate.widgets.badge import badge, try_definition
-from orchstate.widgets.binding import follow, form_place
+from orchstate.widgets.binding import follow, form_place, is_writable
 from orchstate.widgets.check_panel import CheckPanel
 from orchstate.widgets.config_fields import ConfigFields
 from orchstate.widgets.confirm import Confirm
 from orchstate.widgets.fields import Field
 from orchstate.widgets.rows import FieldRow
 from orchstate.widgets.status_line import StatusLine
-from orchstate.widgets.style import make, show, text
+from orchstate.widgets.style import focus_when_shown, make, show, text
 from orchstate.widgets.view import View, close
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from orchstate.widgets.secret_row import SecretRow
 
 
+def _let_be(config: Config, message: str) -> None:
+    """Do nothing about a new config."""
+
+
 class ConfigForm(View):
     """The form of a config: what is typed is saved, what changes anywhere is shown.
 
@@ -45,7 +49,7 @@ class ConfigForm(View):
     config
         What to edit.
     created
-        Called with the new config when a person has duplicated this one.
+        Called when a person has duplicated this one, with the new config and what to say of it.
 
     Examples
     --------
@@ -57,25 +61,29 @@ class ConfigForm(View):
     >>> form.close()
     """
 
-    def __init__(self, config: Config, *, created: Callable[[Config], object] = lambda config: None) -> None:
+    def __init__(self, config: Config, *, created: Callable[[Config, str], object] = _let_be) -> None:
         self.config = config
         self._state = config._state
         self._created = created
         self._origin = form_place()
         super().__init__("orch-form")
         self._make_parts()
-        self._fields = ConfigFields(config, self._origin)
+        self._fields = ConfigFields(config, self._origin, self.status.say)
         self._content.children = (self._fields.box,)
         self._is_there = True
         self._deletion: Receipt | None = None
         self._lay_out()
-        self._judge(config.validation)
+        self._show_provider()
         self.close_with(follow(config, self._follow))
 
     @property
     def rows(self) -> dict[str, FieldRow | SecretRow]:
         """The rows of all fields, by path."""
         return {"provider": self._provider, "name": self._name, **self._fields.rows}
+
+    def take_focus(self) -> None:
+        """Have the keyboard in the first entry, once a page shows the form; called before that."""
+        focus_when_shown(self._name.control.widgets[-1])
 
     # -- following ----------------------------------------------------------------------
 
@@ -87,7 +95,7 @@ class ConfigForm(View):
             self._follow_field(change)
         elif change.name == "validation":
             self._judge(change.new)
-        else:
+        elif change.name in _TOLD_BY_STATUS:
             self.status.update()
 
     @property
@@ -97,6 +105,8 @@ class ConfigForm(View):
     def _follow_field(self, change: Any) -> None:
         if change.cause == "rollback":
             self.status.take_back(change.name, change.old)
+        else:
+            self.status.let_go(change.name)
         self.status.forget()
         self.check.outdate()
         if change.name == "provider":
@@ -114,18 +124,23 @@ class ConfigForm(View):
         show(self._actions, self._is_there)
         self.status.say(str(self._deletion.error or "") if self._deletion else "")
         if self._is_there:
-            old, self._fields = self._fields, ConfigFields(self.config, self._origin)
+            old, self._fields = self._fields, ConfigFields(self.config, self._origin, self.status.say)
             self._content.children = (self._fields.box,)
             close(old.box)
+            if not is_writable(self._state):
+                self._fields.disable()
             self._provider.update()
             self._name.update()
-            self._judge(self.config.validation)
+            self._show_provider()
+
+    def _show_provider(self) -> None:
+        self._links.value = html_links(_links(self.config))
+        self._judge(self.config.validation)
 
     def _judge(self, validation: Validation) -> None:
         """Show what is wrong with the values, or missing."""
         self._fields.judge(validation.issues)
         self._heading.value = html_heading(self.config.name, *badge(self.config))
-        self._links.value = html_links(_links(self.config))
 
     # -- what a person does -------------------------------------------------------------
 
@@ -136,8 +151,9 @@ class ConfigForm(View):
         except OrchstateError as error:
             self.status.say(str(error))
             return
-        self.status.say(f"Created {copy.name!r}, without the key.")
-        self._created(copy)
+        message = f"Created {copy.name!r}, without the key."
+        self.status.say(message)
+        self._created(copy, message)
 
     def _delete(self) -> None:
         try:
@@ -145,6 +161,8 @@ class ConfigForm(View):
                 self._deletion = self.config.delete()
         except OrchstateError as error:
             self.status.say(str(error))
+            return
+        self.undo.focus()
 
     def _go(self, step: Callable[[], Undone], verb: str) -> None:
         try:
@@ -166,7 +184,7 @@ class ConfigForm(View):
         self._name = FieldRow(self.config, _NAME, self._origin)
         self._content = make(VBox, "orch-fields")
         self.check = CheckPanel(self.config, lambda models: self._fields.suggest(models))
-        self.status = StatusLine(self.config, self._origin)
+        self.status = StatusLine(self.config, self._origin, lambda: self.undo.focus())
         self.duplicate = make(Button, description="Duplicate")
         self.delete = Confirm("Delete", self._delete)
         self.delete.question = "Delete it? Its history stays, its saved key goes."
@@ -186,7 +204,7 @@ class ConfigForm(View):
         steps = make(Box, "orch-buttons", children=(self.undo, self.redo))
         bar = make(Box, "orch-bar", children=(self._actions, steps))
         self.fill(self._body, self.check.result, bar, self.status.box)
-        if not _is_writable(self._state):
+        if not is_writable(self._state):
             self._disable()
 
     def _disable(self) -> None:
@@ -210,6 +228,7 @@ class ConfigForm(View):
         return f"<ConfigForm{repr(self.config).removeprefix('<Config')}"
 
 
+_TOLD_BY_STATUS = ("sync_state", "revision", "error")
 _NAME = Field("name", "text", "Name", optional=False, help="What cells call it by; unique in this store.")
 
 
@@ -227,14 +246,6 @@ def _links(config: Config) -> list[tuple[str, str | None]]:
     return [*pages, ("Models", links.models)]
 
 
-def _is_writable(state: Any) -> bool:
-    try:
-        state.check_writable()
-    except OrchstateError:
-        return False
-    return True
-
-
 def _shown(config: Config, spec: FieldSpec) -> str:
     value = config[spec.name]
     return config._services.secrets.describe(value) if spec.type == "secret" else str(value)
@@ -243,7 +254,11 @@ def _shown(config: Config, spec: FieldSpec) -> str:
 def _told(undone: Undone, verb: str) -> str:
     if not undone.changed and not undone.skipped:
         return f"Nothing to {'undo' if verb == 'Undone' else 'do again'}."
-    done = ", ".join(f"{path} of {name}" if path else name for name, path in undone.changed)
-    left = ", ".join(f"{path} of {name}" if path else name for name, path in undone.skipped)
+    done = ", ".join(_called(name, path) for name, path in undone.changed)
+    left = ", ".join(_called(name, path) for name, path in undone.skipped)
     sentences = [f"{verb}: {done}." if done else "", f"Left alone: {left}." if left else ""]
     return " ".join(filter(None, sentences))
+
+
+def _called(name: str, path: str) -> str:
+    return f"{path} of {name}" if path else name

@@ -11,9 +11,9 @@ from traitlets import Unicode
 from orchstate.display import html_badge, html_note
 from orchstate.loops import running_loop
 from orchstate.widgets.badge import badge, try_definition
-from orchstate.widgets.binding import follow, follow_events
+from orchstate.widgets.binding import follow, follow_events, is_writable
 from orchstate.widgets.style import make, mark, show, text
-from orchstate.widgets.view import View
+from orchstate.widgets.view import View, close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,7 @@ class ConfigList(View):
         self._is_due = False
         super().__init__("orch-list")
         self.new = make(Button, description="+ New", tooltip="Create a config")
+        self.new.disabled = not is_writable(store._state)
         self.search = make(Text, placeholder="Search", tooltip="Search in names, providers and models")
         self.rows: list[ListRow] = []
         self._box = make(VBox, "orch-list-rows")
@@ -90,8 +91,11 @@ class ConfigList(View):
     def _have_rows(self, count: int) -> None:
         """Have so many rows; those that are there are used again, so that the focus stays where it is."""
         if len(self.rows) != count:
+            dropped = self.rows[count:]
             self.rows = self.rows[:count] + [ListRow(self._choose) for _ in range(count - len(self.rows))]
             self._box.children = [row.box for row in self.rows]
+            for row in dropped:
+                close(row.box)
 
     def _choose(self, id: str) -> None:
         self.chosen = id

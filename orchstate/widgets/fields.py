@@ -7,7 +7,6 @@ that may be *not set* is None, and its control is then empty and names what appl
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ from orchstate.widgets.entries import map_in, number_in
 from orchstate.widgets.style import make, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from orchstate.providers.definition import FieldSpec, FieldType
 
@@ -145,8 +144,12 @@ class Control:
 
     def show(self, value: Any) -> None:
         """Show a value of the store."""
-        with self._quietly():
+        # Not a context manager: it would take as long as the rest, and every change comes by here.
+        self._showing = True
+        try:
             self._show(value)
+        finally:
+            self._showing = False
 
     def read(self) -> Any:
         """Return what is in the control; text that is no such value is returned as text.
@@ -169,14 +172,6 @@ class Control:
     def _hear(self, change: Any) -> None:
         if not self._showing:
             self._listener()
-
-    @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
-        self._showing = True
-        try:
-            yield
-        finally:
-            self._showing = False
 
 
 class TextControl(Control):
@@ -211,8 +206,7 @@ class NumberControl(Control):
 
     def __init__(self, field: Field, *before: Any) -> None:
         self.field = field
-        label = {} if before else {"description": field.label}
-        self._entry = _entry(field, Text, "orch-number", **label)
+        self._entry = _entry(field, Text, "orch-number", description=field.label)
         super().__init__(*before, self._entry)
 
     def read(self) -> Any:

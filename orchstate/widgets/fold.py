@@ -21,7 +21,7 @@ class Fold:
     Parameters
     ----------
     label
-        What the button says.
+        What the button shows and hides, such as ``"advanced"``.
     fill
         Returns what is folded away; called when it is first wanted.
 
@@ -57,4 +57,4 @@ class Fold:
         if is_open and self._fill:
             self._content.children, self._fill = self._fill(), None
         show(self._content, is_open)
-        self.button.description = f"{'▾' if is_open else '▸'} {self.label}"
+        self.button.description = f"{'▾ Hide' if is_open else '▸ Show'} {self.label}"

@@ -2,19 +2,38 @@
 
 The value of a plain password field is part of the widget's state: it is sent to every
 page that shows it, and saved with the notebook. Ours is emptied before anybody else gets
-to see it, its state is empty at any time, and what one page sends is not repeated to others.
+to see it, its state in the kernel is empty at any time, and what one page sends is not
+repeated to others.
+
+The page that sends it keeps it until the kernel has emptied it, and a notebook that is
+saved there meanwhile, with the state of its widgets, holds it. So nothing can be typed
+while the kernel would not hear of it: while a cell runs the field is disabled, and where
+the kernel has gone the stylesheet hides it (after a shutdown in JupyterLab only, whose
+toolbar knows of it). What remains is
+
+- the time that a message takes, some milliseconds: for a key that is entered just when a
+  cell begins, or entered or half typed just when the kernel goes;
+- a kernel that is busy with something else than a cell, such as the button of another
+  widget: nobody tells us that it is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Password
 from pydantic import SecretStr
 from traitlets import Unicode
 
+from orchstate.widgets.running_cell import RunningCell
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+PAUSED: Final = "available when the running cell has ended"
+"""What an empty field shows while a cell runs."""
+
+_running_cell: Final = RunningCell()
 
 
 class KeyEntry(Password):  # type: ignore[misc]
@@ -26,12 +45,34 @@ class KeyEntry(Password):  # type: ignore[misc]
 
     def __init__(self, **traits: Any) -> None:
         self._taker: Callable[[SecretStr], object] = lambda secret: None
+        self._is_disabled = False
         super().__init__(continuous_update=False, **traits)
+        self._hint = self.placeholder
         self.observe(self._take, "value")
+        _running_cell.tell(self)
 
     def on_typed(self, taker: Callable[[SecretStr], object]) -> None:
         """Have `taker` called with what was typed."""
         self._taker = taker
+
+    def disable(self) -> None:
+        """Let nothing be typed any more."""
+        self._is_disabled = self.disabled = True
+
+    def pause(self) -> None:
+        """Let nothing be typed for now, and say why; the page forgets what is half typed."""
+        with self.hold_sync():
+            self.disabled, self.placeholder = True, PAUSED
+
+    def resume(self) -> None:
+        """End what :meth:`pause` began."""
+        with self.hold_sync():
+            self.disabled, self.placeholder = self._is_disabled, self._hint
+
+    def close(self) -> None:
+        """End it, in the kernel and on all pages."""
+        _running_cell.forget(self)
+        super().close()
 
     def _take(self, change: Any) -> None:
         if change.new:

@@ -12,7 +12,7 @@ from orchstate.errors import OrchstateError
 from orchstate.loops import running_loop
 from orchstate.models.secret import env
 from orchstate.origin import place
-from orchstate.widgets.binding import reason
+from orchstate.widgets.binding import is_writable, reason
 from orchstate.widgets.style import make, text
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class NewConfig:
         self.create.on_click(lambda _: self._create_as_filled_in())
         self.name.on_msg(self._hear)
         self.name.observe(lambda _: self._submit(), "value")
+        for widget in (self.provider, self.name, self.create, *self.offers.children):
+            widget.disabled = not is_writable(store._state)
         self.refresh()
 
     def refresh(self) -> None:

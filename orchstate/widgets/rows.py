@@ -46,8 +46,10 @@ class FieldRow:
         self.field = field
         self.control = CONTROLS[field.type](field)
         self._issues: tuple[Issue, ...] = ()
+        self._explained: object = None
         self._note = text(html_note(field.help), "orch-note")
-        self.box = make(Box, "orch-row", children=self._widgets())
+        self._resets = self._make_resets()
+        self.box = make(Box, "orch-row", children=(*self.control.widgets, *self._resets, self._note))
         self._binding = Binding(record, field, self.control, origin, self._explain, present)
         self.update()
 
@@ -65,25 +67,37 @@ class FieldRow:
     def disable(self) -> None:
         """Let the value be looked at only."""
         self.control.disable()
+        for reset in self._resets:
+            reset.disabled = True
         mark(self.box, "orch-disabled", True)
 
-    def _widgets(self) -> tuple[Any, ...]:
+    def _make_resets(self) -> tuple[Any, ...]:
         if not self.field.optional:
-            return (*self.control.widgets, self._note)
-        reset = make(Button, "orch-reset", description="×", tooltip=f"{self.field.label}: back to not set")
-        reset.on_click(lambda _: self._binding.unset())
-        return (*self.control.widgets, reset, self._note)
+            return ()
+        reset = make(Button, "orch-reset", tooltip=f"{self.field.label}: back to not set")
+        reset.on_click(lambda _: self._unset())
+        return (reset,)
+
+    def _unset(self) -> None:
+        self._binding.unset()
+        if not is_set(self._binding.value):
+            # The button goes, and the keyboard would be lost with it.
+            self.control.widgets[-1].focus()
 
     def _explain(self) -> None:
+        explained = (self._binding.refusal, self._issues, is_set(self._binding.value))
+        if explained != self._explained:
+            self._explained = explained
+            self._note.value = self._explanation()
+            mark(self.box, "orch-refused", bool(self._binding.refusal))
+
+    def _explanation(self) -> str:
         if self._binding.refusal:
-            note = html_note(self._binding.refusal, "error")
-        elif self._issues and not is_set(self._binding.value):
-            note = html_note(f"{self.field.help} Needed before this can be used.".strip(), "warning")
-        elif self._issues:
+            return html_note(self._binding.refusal, "error")
+        if self._issues and not is_set(self._binding.value):
+            return html_note(f"{self.field.help} Needed before this can be used.".strip(), "warning")
+        if self._issues:
             is_error = any(issue.level == "error" for issue in self._issues)
             level: Level = "error" if is_error else "warning"
-            note = html_note(" ".join(issue.message for issue in self._issues), level)
-        else:
-            note = html_note(self.field.help)
-        self._note.value = note
-        mark(self.box, "orch-refused", bool(self._binding.refusal))
+            return html_note(" ".join(issue.message for issue in self._issues), level)
+        return html_note(self.field.help)

@@ -2,12 +2,14 @@
 
 What is typed goes to where this machine keeps keys, beside the notebook, since that may
 take a moment. Where it turns out that keys go to a vault that is locked, the key waits in
-memory until its passphrase has been typed, or the person thinks better of it.
+memory until its passphrase has been typed, or the person thinks better of it. A key is for
+the provider and address that were shown when it was typed, and is kept for no other.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +19,7 @@ from ipywidgets import HTML, Box, Button
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
+from orchstate.models.config import ConfigDocument
 from orchstate.models.secret import env
 from orchstate.origin import place
 from orchstate.secrets.value import clean_secret
@@ -26,7 +29,7 @@ from orchstate.widgets.key_entry import KeyEntry
 from orchstate.widgets.style import is_shown, make, mark, show, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pydantic import SecretStr
 
@@ -35,8 +38,18 @@ if TYPE_CHECKING:
     from orchstate.models.secret import SecretRef
     from orchstate.providers.definition import FieldSpec
 
+# Whoever has waited longer than this does something else by now.
+_WAITED_FOR_S: Final = 1.0
 # Unlocking the vault in one row unlocks it for all.
 _rows: Final[weakref.WeakSet[SecretRow]] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A key, and the config as it was when the key was typed."""
+
+    key: SecretStr
+    meant_for: ConfigDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class _Outcome:
 
     problem: str = ""
     warning: str = ""
-    waiting: SecretStr | None = None
+    waiting: _Typed | None = None
 
 
 class SecretRow:
@@ -59,6 +72,8 @@ class SecretRow:
         Which field.
     origin
         Where the history says that edits come from.
+    say
+        Called with what has to be said when the row is not there any more.
 
     Attributes
     ----------
@@ -74,15 +89,23 @@ class SecretRow:
         One button for each usual environment variable that is set.
     """
 
-    def __init__(self, config: Config, spec: FieldSpec, origin: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spec: FieldSpec,
+        origin: str,
+        say: Callable[[str], object] = lambda message: None,
+    ) -> None:
         self._config = config
         self._spec = spec
         self._origin = origin
+        self._say = say
         self._secrets = config._services.secrets
         self._seen = self._ref
         self._outcome = _Outcome()
         self._busy = ""
-        self._replacing = False
+        self._acted_at = -_WAITED_FOR_S
+        self._replacing = self._is_disabled = False
         self._issues: tuple[Issue, ...] = ()
         self._make_widgets()
         self._connect()
@@ -118,23 +141,32 @@ class SecretRow:
 
     def disable(self) -> None:
         """Let it be looked at only."""
-        for widget in (self.entry, self.save, self.replace, self.remove.ask):
-            widget.disabled = True
+        self._is_disabled = True
+        self.entry.disable()
+        for button in (self.save, self.replace, self.remove.ask, *self.offers.children):
+            button.disabled = True
 
     # -- what a person does -------------------------------------------------------------
 
     def _typed(self, key: SecretStr) -> None:
-        self._begin("Saving…", partial(self._save, key))
-
-    def _save(self, key: SecretStr) -> _Outcome:
         try:
-            value, warning = clean_secret(key.get_secret_value())
+            document = self._config.document()
+        except OrchstateError as error:
+            self._outcome = _Outcome(problem=str(error))
+            self.update()
+            return
+        if isinstance(document, ConfigDocument):
+            self._begin("Saving…", partial(self._save, _Typed(key, document)))
+
+    def _save(self, typed: _Typed) -> _Outcome:
+        try:
+            value, warning = clean_secret(typed.key.get_secret_value())
             # The place for keys is looked for at its first use, and may be a vault.
             _ = self._secrets.backend
             if self._secrets.needs_unlock:
-                return _Outcome(waiting=key)
+                return _Outcome(waiting=typed)
             with place(self._origin):
-                self._config.set_secret(self._spec.name, value)
+                self._config.set_secret(self._spec.name, value, meant_for=typed.meant_for)
             return _Outcome(warning=" ".join(filter(None, (warning, self._spec.doubt(value)))))
         except OrchstateError as error:
             return _Outcome(problem=str(error))
@@ -142,7 +174,7 @@ class SecretRow:
     def _typed_passphrase(self, passphrase: SecretStr) -> None:
         self._begin("Unlocking…", partial(self._unlock, passphrase, self._outcome.waiting))
 
-    def _unlock(self, passphrase: SecretStr, waiting: SecretStr | None) -> _Outcome:
+    def _unlock(self, passphrase: SecretStr, waiting: _Typed | None) -> _Outcome:
         try:
             self._secrets.unlock(passphrase.get_secret_value())
         except OrchstateError as error:
@@ -154,28 +186,54 @@ class SecretRow:
         self.update()
         Task(work, self._end).start()
 
+    def _acted(self) -> None:
+        """Note that a person waits for what comes now, and has not gone elsewhere."""
+        self._acted_at = time.monotonic()
+
+    def _hear(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
+        if content.get("event") == "submit":
+            self._acted()
+
+    def _move_focus(self) -> None:
+        """Have the keyboard where the next thing can be done: what was pressed may be gone."""
+        targets = (self.passphrase, self.entry, self.replace)
+        next((target for target in targets if is_shown(target)), self.replace).focus()
+
     def _end(self, outcome: _Outcome | None) -> None:
+        outcome = outcome or _Outcome(problem="It was not saved. Try again; the log may say why.")
         if self.box.comm is None:
+            self._report_loss(outcome)
             return
-        self._busy, self._seen = "", self._ref
-        self._outcome = outcome or _Outcome(problem="It was not saved. Try again; the log may say why.")
+        self._busy, self._seen, self._outcome = "", self._ref, outcome
         if not self._outcome.problem:
             self._replacing = False
         for row in list(_rows):
             if row._secrets is self._secrets and row.box.comm is not None:
                 row.update()
+        if time.monotonic() - self._acted_at < _WAITED_FOR_S:
+            self._move_focus()
+
+    def _report_loss(self, outcome: _Outcome) -> None:
+        """Say that a key was not kept, where that can still be seen."""
+        lost = f"The {self._spec.label} was not kept, because its field is gone. Type it again."
+        message = outcome.problem or (lost if outcome.waiting else "")
+        if message:
+            self._say(message)
 
     def _start_over(self, *, replacing: bool) -> None:
         self._replacing = replacing
         self._outcome = _Outcome()
         self.update()
-        (self.replace if self._ref.is_set and not replacing else self.entry).focus()
+        self._move_focus()
 
     def _pressed(self, entry: Any, wanted: str) -> None:
         # Pressing the button has left the entry, which hands over what was typed: if it waits, nothing was.
         if is_shown(entry) and not self._outcome.problem:
             self._outcome = replace(self._outcome, problem=f"Type the {wanted} first.")
             self.update()
+        self._acted()
+        if not self._busy:
+            self._move_focus()
 
     def _assign(self, value: SecretRef | None) -> None:
         try:
@@ -185,6 +243,7 @@ class SecretRow:
         except OrchstateError as error:
             self._outcome = _Outcome(problem=str(error))
         self.update()
+        self._move_focus()
 
     # -- what is shown ------------------------------------------------------------------
 
@@ -247,10 +306,18 @@ class SecretRow:
         found = [name for name in self._spec.env if os.environ.get(name)]
         if [button.tooltip for button in self.offers.children] == found:
             return
+        dropped = self.offers.children
         self.offers.children = [self._offer_of(name) for name in found]
+        for button in dropped:
+            button.close()
 
     def _offer_of(self, name: str) -> Any:
-        button = make(Button, description=f"Use {name} from the environment", tooltip=name)
+        button = make(
+            Button,
+            description=f"Use {name} from the environment",
+            tooltip=name,
+            disabled=self._is_disabled,
+        )
         button.on_click(lambda _: self._assign(env(name)))
         return button
 
@@ -259,13 +326,15 @@ class SecretRow:
     def _make_widgets(self) -> None:
         label = self._spec.label
         hint = self._spec.placeholder or "type or paste it, then press Enter"
-        self.entry = make(KeyEntry, description=label, placeholder=hint, tooltip=self._spec.help or label)
+        self.entry = make(
+            KeyEntry, "orch-key", description=label, placeholder=hint, tooltip=self._spec.help or label
+        )
         self.save = make(Button, description="Save")
         self.cancel = make(Button, description="Cancel")
         self._state = make(HTML, "orch-state", description=label)
         self.replace = make(Button, description="Replace")
         self.remove = Confirm("Remove", lambda: self._assign(None))
-        self.passphrase = make(KeyEntry, description="Passphrase", placeholder="of the vault")
+        self.passphrase = make(KeyEntry, "orch-key", description="Passphrase", placeholder="of the vault")
         self.unlock = make(Button, description="Unlock")
         self.offers = make(Box, "orch-offers")
         self._note = text("", "orch-note")
@@ -280,6 +349,8 @@ class SecretRow:
         )
 
     def _connect(self) -> None:
+        for entry in (self.entry, self.passphrase):
+            entry.on_msg(self._hear)
         self.entry.on_typed(self._typed)
         self.passphrase.on_typed(self._typed_passphrase)
         self.save.on_click(lambda _: self._pressed(self.entry, "key"))

@@ -14,6 +14,8 @@ from orchstate.origin import place
 from orchstate.widgets.style import make, show, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchstate.display import Level
     from orchstate.state.record import Record
 
@@ -30,6 +32,8 @@ class StatusLine:
         Which record.
     origin
         Where the history says that edits come from.
+    leave
+        Called when a button was pressed that goes with it, so that the keyboard has another place.
 
     Attributes
     ----------
@@ -39,10 +43,12 @@ class StatusLine:
         For an edit that was not committed: make it again, or let it be.
     """
 
-    def __init__(self, record: Record, origin: str) -> None:
+    def __init__(self, record: Record, origin: str, leave: Callable[[], object]) -> None:
         self._record = record
         self._origin = origin
+        self._leave = leave
         self._message = ""
+        self._said: object = None
         self._taken_back: dict[str, Any] = {}
         self._is_looking = False
         self._text = text("", "orch-status-text")
@@ -68,12 +74,21 @@ class StatusLine:
         self._taken_back[field] = value
         self.update()
 
+    def let_go(self, field: str) -> None:
+        """Forget a value that was taken back, since the field was changed since."""
+        self._taken_back.pop(field, None)
+
     def update(self) -> None:
         """Show what the store says now."""
+        if self._record.error is None:
+            self._taken_back.clear()
         sentence, level = self._sentence()
-        self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), level)
-        show(self.retry, level == "error" and bool(self._taken_back))
-        show(self.discard, level == "error")
+        said = (sentence, self._message, level, bool(self._taken_back))
+        if said != self._said:
+            self._said = said
+            self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), level)
+            show(self.retry, level == "error" and bool(self._taken_back))
+            show(self.discard, level == "error")
         if self._record.sync_state == "saving":
             self._look_again_soon()
 
@@ -95,6 +110,7 @@ class StatusLine:
             with place(self._origin):
                 self._record.update(**again)
             self.say("")
+            self._leave()
         except OrchstateError as error:
             self._taken_back = again
             self.say(f"Not possible any more: {error}")
@@ -103,6 +119,7 @@ class StatusLine:
         self._taken_back = {}
         self._record._state.dismiss(self._record.id)
         self.say("")
+        self._leave()
 
     def _look_again_soon(self) -> None:
         loop = running_loop()

@@ -10,7 +10,7 @@ from orchstate.display import Table, html_heading, html_note, text_page
 from orchstate.errors import OrchstateError
 from orchstate.origin import place
 from orchstate.widgets.badge import badge
-from orchstate.widgets.binding import follow, follow_events, form_place
+from orchstate.widgets.binding import follow, follow_events, form_place, is_writable
 from orchstate.widgets.config_form import ConfigForm
 from orchstate.widgets.config_list import ConfigList
 from orchstate.widgets.new_config import NewConfig
@@ -64,15 +64,18 @@ class StoreForm(View):
 
     def choose(self, config: Config) -> None:
         """Show the form of a config."""
-        old, self.form = self.form, ConfigForm(config, created=self.choose)
-        self._holder.children = (self.form,)
+        self._show_form(ConfigForm(config, created=self._show_new))
+
+    # -- following ----------------------------------------------------------------------
+
+    def _show_form(self, form: ConfigForm) -> None:
+        old, self.form = self.form, form
+        self._holder.children = (form,)
         if old is not None:
             old.close()
         self._is_creating = False
-        self.list.chosen = config.id
+        self.list.chosen = form.config.id
         self._show()
-
-    # -- following ----------------------------------------------------------------------
 
     def _follow(self, news: Any) -> None:
         self._show()
@@ -92,9 +95,17 @@ class StoreForm(View):
         config = self.form.config if self.form else None
         is_active = config is not None and config is self.store.active
         self.use.description = "★ Active" if is_active else "Make active"
-        self.use.disabled = is_active or config is None or config.id not in self.store.configs
+        # Not disabled while it is active: the keyboard would be lost when it was pressed.
+        is_there = config is not None and config.id in self.store.configs
+        self.use.disabled = not (is_there and is_writable(self.store._state))
 
     # -- what a person does -------------------------------------------------------------
+
+    def _show_new(self, config: Config, message: str = "") -> None:
+        form = ConfigForm(config, created=self._show_new)
+        form.status.say(message)
+        form.take_focus()
+        self._show_form(form)
 
     def _choose(self, id: str) -> None:
         is_shown = self.form is not None and self.form.config.id == id
@@ -106,9 +117,10 @@ class StoreForm(View):
         self.list.chosen = ""
         self.new.refresh()
         self._show()
+        self.new.provider.focus()
 
     def _activate(self) -> None:
-        if self.form is None:
+        if self.form is None or self.form.config is self.store.active:
             return
         try:
             with place(self._origin):
@@ -122,7 +134,7 @@ class StoreForm(View):
         title = html_heading("Create your first configuration", "", "hint")
         self._welcome = text(html_note(_WELCOME) + title, "orch-welcome")
         self.list = ConfigList(self.store)
-        self.new = NewConfig(self.store, self._origin, self.choose)
+        self.new = NewConfig(self.store, self._origin, self._show_new)
         self.use = make(Button, tooltip="The config that store.active gives")
         self._holder = make(VBox, "orch-holder")
         self._pane = make(VBox, "orch-pane", children=(self.use, self._holder))

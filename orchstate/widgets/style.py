@@ -1,7 +1,7 @@
 """What all our widgets share: one stylesheet, one layout, one style per class of widgets.
 
 ipywidgets gives every widget a layout and a style of its own, and each is a message to
-the page and an object there. Ours look as ``forms.css`` says, so that they can share.
+the page and an object there. Ours look as the stylesheets say, so that they can share.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ipywidgets import HTML, Layout
 
 from orchstate.display import html_style
 
+_SHEETS: Final = ("theme.css", "forms.css", "store.css")
 _HIDDEN: Final = "orch-hidden"
 _shared: Final[dict[type, Any]] = {}
 _style_classes: Final[dict[type, type[Any] | None]] = {}
@@ -45,9 +46,14 @@ def stylesheet() -> Any:
     """Return the widget that brings the stylesheet; every view has it among its children."""
     sheet = _shared.get(HTML)
     if sheet is None or sheet.comm is None:
-        css = resources.files(__package__).joinpath("forms.css").read_text("utf-8")
-        sheet = _shared[HTML] = text(html_style(css), "orch-stylesheet")
+        sheet = _shared[HTML] = text(html_style(css()), "orch-stylesheet")
     return sheet
+
+
+def css() -> str:
+    """Return how all views look, as the text of one stylesheet."""
+    folder = resources.files(__package__)
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in _SHEETS)
 
 
 def mark(widget: Any, css_class: str, is_on: bool) -> None:
@@ -66,6 +72,19 @@ def show(widget: Any, is_shown: bool = True) -> None:
 def is_shown(widget: Any) -> bool:
     """Whether :func:`show` has not hidden the widget."""
     return _HIDDEN not in widget._dom_classes
+
+
+def focus_when_shown(widget: Any) -> None:
+    """Give a widget that no page shows yet the focus as soon as one does; until then it cannot have it."""
+
+    def look(change: Any) -> None:
+        if change.new:
+            widget.unobserve(look, "_view_count")
+            widget._view_count = None
+            widget.focus()
+
+    widget._view_count = 0
+    widget.observe(look, "_view_count")
 
 
 def _one(widget_class: type[Any]) -> Any:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 KEY = "sk-proj-typed-by-a-person-0123456789"
 WITHIN_MS = 10_000
+_FOCUSED = """() => {
+    const here = document.activeElement;
+    if (here === document.body) return 'nothing';
+    const label = here.closest('.widget-inline-hbox')?.querySelector('.widget-label');
+    return label?.textContent || here.textContent.trim() || here.title;
+}"""
 
 
 class Desk:
@@ -136,3 +142,24 @@ def eventually(look: Callable[[], Any], is_right: Callable[[Any], bool]) -> Any:
 def asked(notebook: Notebook, expression: str) -> Any:
     """Return the value of an expression in a notebook's kernel."""
     return json.loads(notebook.run_code(f"import json; print(json.dumps({expression}))"))
+
+
+def focused(notebook: Notebook) -> str:
+    """Return what the keyboard is at: the label of an entry, the text of a button, or ``"nothing"``."""
+    label: str = notebook.page.evaluate(_FOCUSED)
+    return label
+
+
+def tab_to(notebook: Notebook, label: str) -> None:
+    """Press Tab until the keyboard is there."""
+    for _ in range(60):
+        if focused(notebook) == label:
+            return
+        notebook.page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not lead to {label!r}.")
+
+
+def begin(notebook: Notebook, code: str) -> None:
+    """Begin to run a cell, and do not wait for its end."""
+    kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    notebook.page.evaluate(f"code => {{ {kernel}.requestExecute({{code}}); }}", code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import KEY, WITHIN_MS, Form, asked, eventually
+from tests.browser.desk import KEY, WITHIN_MS, Form, asked, eventually, focused, tab_to
 
 if TYPE_CHECKING:
     from testbed.llm import LlmServer
@@ -124,7 +124,7 @@ def test_the_test_button_asks_the_real_server(desk: Desk, llm_server: LlmServer)
     assert options.evaluate_all("all => all.map(one => one.value)") == [llm_server.model]
 
 
-def test_a_config_can_be_created_with_the_keyboard_alone(desk: Desk) -> None:
+def test_a_config_is_created_tested_deleted_and_brought_back_with_the_keyboard_alone(desk: Desk) -> None:
     notebook, form = desk.form()
     keyboard = notebook.page.keyboard
     form.field("Provider").locator("select").focus()
@@ -134,6 +134,22 @@ def test_a_config_can_be_created_with_the_keyboard_alone(desk: Desk) -> None:
     keyboard.press("Enter")
     form.shows("What cells call it by")
     assert asked(notebook, "store.configs['local'].provider") == "ollama"
+    form.field("Name").locator("input").focus()
+    tab_to(notebook, "Base URL")
+    keyboard.type("http://127.0.0.1:9")
+    tab_to(notebook, "Test")
+    keyboard.press("Enter")
+    expect(form.root.locator(".orch-result .orch-error")).to_be_visible(timeout=WITHIN_MS)
+    for pressed, where in (("Delete", "Keep"), ("Yes, delete", "Undo")):
+        if focused(notebook) == "Keep":
+            keyboard.press("Shift+Tab")
+        tab_to(notebook, pressed)
+        keyboard.press("Enter")
+        eventually(lambda: focused(notebook), where.__eq__)
+    form.shows("local was deleted.")
+    keyboard.press("Enter")
+    form.has("Base URL", "http://127.0.0.1:9")
+    assert asked(notebook, "list(store.configs)") == ["local"]
 
 
 def test_tab_goes_through_the_form_in_the_order_in_which_it_is_read(desk: Desk) -> None:
@@ -142,16 +158,8 @@ def test_tab_goes_through_the_form_in_the_order_in_which_it_is_read(desk: Desk) 
     reached = []
     for _ in range(22):
         notebook.page.keyboard.press("Tab")
-        reached.append(notebook.page.evaluate(_LABEL_OF_THE_FOCUSED))
+        reached.append(focused(notebook))
     order = [label for label in reached if label in ("Name", "API key", "Model", "Base URL", "Temperature")]
     assert order == ["Name", "API key", "Model", "Base URL", "Temperature"]
-    assert "▸ Advanced" in reached
-    assert reached.index("▸ Advanced") < reached.index("Test") < reached.index("Undo")
-
-
-_LABEL_OF_THE_FOCUSED = """() => {
-    const here = document.activeElement;
-    const box = here.closest('.widget-inline-hbox');
-    const label = box && box.querySelector('.widget-label');
-    return (label && label.textContent) || here.textContent;
-}"""
+    assert "▸ Show advanced" in reached
+    assert reached.index("▸ Show advanced") < reached.index("Test") < reached.index("Undo")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import KEY, WITHIN_MS, Desk, asked, eventually
+from tests.browser.desk import KEY, WITHIN_MS, Desk, asked, begin, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from testbed.jupyter import Lab
+    from playwright.sync_api import Locator
+    from testbed.jupyter import Lab, Notebook
 
     from tests.conftest import LabFactory
 
@@ -29,13 +30,27 @@ def files_with(text: str, folder: Path) -> list[str]:
     return sorted(path.name for path in found if text.encode() in path.read_bytes())
 
 
+def plain_entry(notebook: Notebook) -> Locator:
+    """Show a plain password field, which keeps what is typed."""
+    notebook.run_code("import ipywidgets; plain = ipywidgets.Password(continuous_update=False); plain")
+    return notebook.page.locator(".jp-OutputArea-output > .widget-text input[type=password]").last
+
+
+def type_blindly(notebook: Notebook, entry: Locator) -> None:
+    """Press where the entry is, or was, and type the key."""
+    entry.evaluate("it => it.focus()")
+    if entry.is_visible():
+        entry.click(force=True)
+    notebook.page.keyboard.type(KEY)
+    notebook.page.keyboard.press("Enter")
+
+
 @pytest.mark.keyring
 def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -> None:
     notebook, form = desk.gpt_form()
     form.write("API key", KEY)
     form.shows("Saved in the keyring")
-    notebook.run_code("import ipywidgets; plain = ipywidgets.Password(); plain")
-    plain = notebook.page.locator(".jp-OutputArea-output > .widget-text input[type=password]").last
+    plain = plain_entry(notebook)
     plain.fill(CONTROL)
     plain.press("Tab")
     eventually(lambda: asked(notebook, "plain.value"), lambda found: found == CONTROL)
@@ -45,6 +60,54 @@ def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -
     assert KEY not in saved
     assert files_with(KEY, lab.folder.parent) == []
     assert files_with(KEY, desk.store.parent) == []
+
+
+@pytest.mark.keyring
+def test_while_a_cell_runs_no_key_can_be_typed_so_none_is_saved(desk: Desk, lab: Lab) -> None:
+    notebook, form = desk.gpt_form()
+    plain, entry = plain_entry(notebook), form.entry("API key")
+    begin(notebook, "import time; time.sleep(8)")
+    expect(entry).to_be_disabled(timeout=WITHIN_MS)
+    expect(entry).to_have_attribute("placeholder", "available when the running cell has ended")
+    type_blindly(notebook, entry)
+    plain.fill(CONTROL)
+    plain.press("Tab")
+    saved = notebook.save().read_text()
+    expect(entry).to_be_disabled()
+    assert CONTROL in saved
+    assert files_with(KEY, lab.folder.parent) == []
+    expect(entry).to_be_enabled(timeout=WITHIN_MS)
+    expect(entry).to_have_value("")
+    form.write("API key", KEY)
+    form.shows("Saved in the keyring")
+
+
+def test_a_form_whose_kernel_was_restarted_takes_no_key(desk: Desk, lab: Lab) -> None:
+    notebook, form = desk.gpt_form()
+    entry = form.entry("API key")
+    notebook.restart_kernel()
+    expect(entry).to_be_hidden(timeout=WITHIN_MS)
+    type_blindly(notebook, form.root.locator(".orch-key input").first)
+    notebook.save()
+    assert files_with(KEY, lab.folder.parent) == []
+
+
+def test_a_form_whose_kernel_was_shut_down_takes_no_key(desk: Desk, lab: Lab) -> None:
+    notebook, form = desk.gpt_form()
+    plain, entry = plain_entry(notebook), form.root.locator(".orch-key input").first
+    session = "window.jupyterapp.shell.currentWidget.sessionContext"
+    notebook.page.evaluate(f"{session}.shutdown()")
+    expect(entry).to_be_hidden(timeout=WITHIN_MS)
+    type_blindly(notebook, entry)
+    plain.fill(CONTROL)
+    plain.press("Tab")
+    assert CONTROL in notebook.save().read_text()
+    assert files_with(KEY, lab.folder.parent) == []
+    # The plain one complains that nobody hears it.
+    assert ["Could not send" in complaint for complaint in notebook.console_errors] == [True]
+    notebook.console_errors.clear()
+    notebook.page.evaluate(f"{session}.changeKernel({{name: 'python3'}})")
+    expect(entry).to_be_hidden(timeout=WITHIN_MS)
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ from playwright.sync_api import expect
 from tests.browser.desk import WITHIN_MS, Form, asked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Page
+    from testbed.jupyter import Notebook
 
     from tests.browser.desk import Desk
 
@@ -23,37 +26,72 @@ _WATCH = """() => {
     window.seen = {};
     new MutationObserver(() => {
         const value = handle.getAttribute('aria-valuetext');
-        window.seen[value] ??= (performance.timeOrigin + performance.now()) / 1000;
+        window.seen[Number(value)] ??= performance.timeOrigin + performance.now();
     }).observe(handle, {attributes: true});
 }"""
-_EDIT = "import time; at = time.time(); gpt.temperature = {}; print(at)"
+# Notes in the page when the mouse was let go last, which is when a slider has been moved.
+_WATCH_MOUSE = """() => document.addEventListener('pointerup', () => {
+    window.released = performance.timeOrigin + performance.now();
+}, {capture: true})"""
+_EDIT = "import time; at = time.time(); gpt.temperature = {}; print(1000 * at)"
+_PROMISED_MS = 100
+# Of so many rounds one has to be as quick as promised: this machine does other things as well.
+_ROUNDS = 3
 
 
-def delays_ms(page: Page, edited_at: dict[float, float]) -> list[float]:
-    """Return for each value how long after its edit the page has shown it."""
-    page.wait_for_function(f"Object.keys(window.seen).length >= {len(edited_at)}", timeout=WITHIN_MS)
-    seen = {float(value): at for value, at in page.evaluate("window.seen").items()}
-    return [1000 * (seen[value] - at) for value, at in edited_at.items()]
+def delay_ms(page: Page, value: float, edited_at_ms: float) -> float:
+    """Return how long after its edit the page has shown a value."""
+    page.wait_for_function("value => window.seen[value]", arg=value, timeout=WITHIN_MS)
+    seen: float = page.evaluate("value => window.seen[value]", value)
+    return seen - edited_at_ms
 
 
-def test_an_edit_in_another_notebook_is_on_the_page_within_a_second(desk: Desk) -> None:
+def quickest_median_ms(page: Page, edit: Callable[[int], tuple[float, float]]) -> float:
+    """Return the lowest median of some rounds of edits; `edit` makes one, and returns its value and time."""
+    medians: list[float] = []
+    while len(medians) < _ROUNDS and min(medians, default=_PROMISED_MS) >= _PROMISED_MS:
+        page.evaluate(_WATCH)
+        delays = [delay_ms(page, *edit(number)) for number in range(5)]
+        print(f"From an edit to what this page shows: {[f'{delay:.0f}' for delay in delays]} ms")
+        medians.append(statistics.median(delays))
+    return min(medians)
+
+
+def edit_in(notebook: Notebook) -> Callable[[int], tuple[float, float]]:
+    """Return what makes an edit in a cell of a notebook."""
+
+    def edit(number: int) -> tuple[float, float]:
+        value = 0.4 + number / 5
+        notebook.run_code("gpt.temperature = 0.1")
+        return round(value, 1), float(notebook.run_code(_EDIT.format(round(value, 1))))
+
+    return edit
+
+
+def test_a_slider_moved_on_one_page_moves_on_the_other_within_100_ms(desk: Desk) -> None:
+    first, form = desk.gpt_form()
+    second, _other = desk.gpt_form(name="second.ipynb")
+    first.page.evaluate(_WATCH_MOUSE)
+
+    def move(number: int) -> tuple[float, float]:
+        before = form.entry("Temperature").input_value()
+        form.drag("Temperature", 0.3 + number / 10)
+        expect(form.entry("Temperature")).not_to_have_value(before, timeout=WITHIN_MS)
+        return float(form.entry("Temperature").input_value()), first.page.evaluate("window.released")
+
+    assert quickest_median_ms(second.page, move) < _PROMISED_MS
+
+
+def test_an_edit_in_another_notebook_is_on_the_page_within_100_ms(desk: Desk) -> None:
     first, form = desk.gpt_form()
     second = desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
-    first.page.evaluate(_WATCH)
-    edited_at = {value: float(second.run_code(_EDIT.format(value))) for value in (0.4, 0.6, 0.8, 1.1, 1.4)}
-    delays = delays_ms(first.page, edited_at)
-    print(f"From another kernel's edit to this page: {[f'{delay:.0f}' for delay in delays]} ms")
-    assert statistics.median(delays) < 1000
-    form.has("Temperature", "1.4")
+    assert quickest_median_ms(first.page, edit_in(second)) < _PROMISED_MS
+    form.has("Temperature", "1.2")
 
 
-def test_an_edit_in_a_cell_is_on_its_own_page_within_a_second(desk: Desk) -> None:
+def test_an_edit_in_a_cell_is_on_its_own_page_within_100_ms(desk: Desk) -> None:
     notebook, _ = desk.gpt_form()
-    notebook.page.evaluate(_WATCH)
-    edited_at = {value: float(notebook.run_code(_EDIT.format(value))) for value in (0.4, 0.6, 0.8)}
-    delays = delays_ms(notebook.page, edited_at)
-    print(f"From a cell's edit to its page: {[f'{delay:.0f}' for delay in delays]} ms")
-    assert statistics.median(delays) < 1000
+    assert quickest_median_ms(notebook.page, edit_in(notebook)) < _PROMISED_MS
 
 
 def test_the_history_says_which_notebook_and_cell_made_each_change(desk: Desk) -> None:

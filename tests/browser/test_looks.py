@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
-from tests.browser.desk import Form
+from tests.browser.desk import Form, focused
 
 if TYPE_CHECKING:
     from testbed.jupyter import Notebook
@@ -43,12 +44,19 @@ _CONTRASTS = """() => {
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const found = {};
-    const seen = '.orch-say, .orch-badge, .widget-label, .orch a, .orch button:enabled, .orch input';
-    for (const node of document.querySelectorAll(seen)) {
-        if (!node.checkVisibility()) continue;
-        const back = behind(node), text = over(rgba(getComputedStyle(node).color), back);
+    const note = (kind, node, style) => {
+        const back = behind(node), [r, g, b, alpha] = rgba(style.color);
+        const text = over([r, g, b, alpha * style.opacity], back);
         const [low, high] = [light(text), light(back)].sort((a, b) => a - b);
-        found[node.className + ': ' + node.textContent] = (high + 0.05) / (low + 0.05);
+        const said = node.labels?.[0]?.textContent || node.textContent || node.title;
+        found[`${Object.keys(found).length} ${kind}: ${said.trim()}`] = (high + 0.05) / (low + 0.05);
+    };
+    const seen = '.orch-say, .orch-badge, .widget-label, a, button:enabled, input, select, textarea';
+    for (const node of document.querySelectorAll(`.orch :is(${seen})`)) {
+        if (!node.checkVisibility({visibilityProperty: true})) continue;
+        note(node.tagName, node, getComputedStyle(node));
+        const hint = getComputedStyle(node, '::placeholder');
+        if (node.placeholder && !node.value) note('placeholder', node, hint);
     }
     return found;
 }"""
@@ -68,10 +76,33 @@ _ELSEWHERE = """([text, background]) => {
 }"""
 
 
+# Of what the keyboard is at, or of the row of the list that stands for it.
+_OUTLINE = """() => {
+    const here = document.activeElement;
+    const style = getComputedStyle(here.closest('.orch-list-row') ?? here);
+    return [style.outlineStyle, style.outlineWidth];
+}"""
+# What people use, as Chromium tells those who cannot see it.
+_ROLES = ("button", "checkbox", "combobox", "link", "slider", "spinbutton", "textbox")
+
+
+def names_by_role(notebook: Notebook) -> dict[str, list[str]]:
+    """Return the accessible names of all controls of the form, by their role."""
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    form = session.send("Runtime.evaluate", {"expression": "document.querySelector('.orch')"})["result"]
+    nodes = session.send("Accessibility.queryAXTree", {"objectId": form["objectId"]})["nodes"]
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        role = node.get("role", {}).get("value")
+        if role in _ROLES and not node["ignored"]:
+            found.setdefault(role, []).append(node.get("name", {}).get("value", ""))
+    return found
+
+
 def open_form(desk: Desk) -> tuple[Notebook, Form]:
     notebook = desk.notebook(_SETUP, "store.form()")
     form = Form(notebook.page.locator(".orch-store").first)
-    form.press("▸ Advanced (1 set)")
+    form.press("▸ Show advanced (1 set)")
     form.has("Seed", "7")
     form.write("Temperature", "3")
     form.shows("3 is too large")
@@ -95,7 +126,19 @@ def test_everything_can_be_read_in_light_and_dark(desk: Desk, theme: str) -> Non
     pictures(notebook, form, theme.lower())
     contrasts: dict[str, float] = notebook.page.evaluate(_CONTRASTS)
     notebook.set_theme("JupyterLab Light")
-    assert len(contrasts) > 40
+    kinds = {name.split()[1] for name in contrasts}
+    assert kinds >= {
+        "DIV:",
+        "SPAN:",
+        "LABEL:",
+        "A:",
+        "BUTTON:",
+        "INPUT:",
+        "SELECT:",
+        "TEXTAREA:",
+        "placeholder:",
+    }
+    assert len(contrasts) > 90
     assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
@@ -131,24 +174,34 @@ def test_the_list_is_beside_the_form_and_above_it_where_there_is_no_room(desk: D
     assert places == [False, True]
 
 
-def test_the_focus_can_be_seen(desk: Desk) -> None:
+def test_the_focus_can_be_seen_wherever_it_is(desk: Desk) -> None:
     notebook, form = open_form(desk)
-    form.entry("Model").focus()
-    notebook.page.keyboard.press("Tab")
-    notebook.page.keyboard.press("Shift+Tab")
+    form.root.get_by_role("button", name="+ New").focus()
+    unseen, reached = [], []
+    while notebook.page.evaluate("document.activeElement.closest('.orch') !== null"):
+        reached.append(focused(notebook))
+        style, width = notebook.page.evaluate(_OUTLINE)
+        unseen += [] if (style, width) == ("solid", "2px") else [reached[-1]]
+        notebook.page.keyboard.press("Tab")
+    assert len(reached) > 30
+    assert {"+ New", "claude", "Provider", "Website", "Temperature", "Test", "Redo"} <= set(reached)
+    assert unseen == []
 
-    style = "it => [getComputedStyle(it).outlineStyle, getComputedStyle(it).outlineWidth]"
-    assert form.entry("Model").evaluate(style) == ["solid", "2px"]
+
+def test_every_control_has_a_name_of_its_own_for_those_who_cannot_see_it(desk: Desk) -> None:
+    notebook, _form = open_form(desk)
+    found = names_by_role(notebook)
+    assert set(found) >= {"button", "combobox", "textbox", "link"}
+    assert [role for role, names in found.items() if "" in names] == []
+    assert [name for names in found.values() for name in names if names.count(name) > 1] == []
+    assert {"Temperature", "Model", "API key", "Seed"} <= {*found["textbox"], *found["combobox"]}
 
 
-def test_every_control_has_a_name_for_those_who_cannot_see_it(desk: Desk) -> None:
-    _notebook, form = open_form(desk)
-    controls = form.root.locator("input:visible, select:visible, textarea:visible, button:visible")
-    names = controls.evaluate_all(
-        "all => all.map(it => (it.labels?.[0]?.textContent || it.title || it.textContent || '').trim())"
-    )
-    assert len(names) > 25
-    assert "" not in names
+def test_what_only_the_mouse_can_move_is_not_in_the_way_of_the_keyboard(desk: Desk) -> None:
+    notebook, form = open_form(desk)
+    assert form.handle("Temperature").evaluate("it => (it.focus(), document.activeElement === it)") is False
+    assert "slider" not in names_by_role(notebook)
+    expect(form.entry("Temperature")).to_be_editable()
 
 
 def test_the_empty_store_is_inviting(desk: Desk) -> None:

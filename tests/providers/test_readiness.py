@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchstate.models.document import ENVELOPE
 from orchstate.models.secret import SecretRef
 from orchstate.providers.readiness import auth_mode, needs
 from orchstate.providers.registry import Registry
@@ -78,7 +79,9 @@ def test_a_key_that_is_not_required_is_not_asked_for(requirement: str):
 
 
 def test_a_stored_value_that_breaks_a_rule_keeps_the_config_from_use():
-    stored = document(lab(), api_key=KEY).model_copy(update={"heat": 9.0})
+    sound = document(lab(), api_key=KEY)
+    envelope = {name: getattr(sound, name) for name in ENVELOPE}
+    stored = type(sound).from_body(envelope, {**sound.body(), "heat": 9.0})
     assert messages(needs(lab(), stored, environment={})) == [
         "heat: 9.0 is too large: at most 2.0 is allowed."
     ]

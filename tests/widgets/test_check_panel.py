@@ -73,8 +73,8 @@ def test_a_test_goes_on_beside_the_notebook_and_can_be_cancelled() -> None:
             panel.test.click()
             assert panel.is_busy
             assert "Testing…" in panel.result.value
-            assert {panel.cancel} == {panel.test, panel.cancel} & set(shown(panel.box))
-            panel.cancel.click()
+            assert panel.test.description == "Cancel"
+            panel.test.click()
             assert time.monotonic() - started < 1
             assert not panel.is_busy
             return str(panel.result.value)
@@ -89,7 +89,7 @@ def test_a_late_result_of_a_cancelled_test_is_ignored() -> None:
             store.settings.agents.timeout = 1000
             panel, _ = panel_of(lab_at(store, url))
             panel.test.click()
-            panel.cancel.click()
+            panel.test.click()
             await asyncio.sleep(1.5)
             return str(panel.result.value)
 

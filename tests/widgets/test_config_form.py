@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import json
+import subprocess
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
@@ -109,9 +111,9 @@ class TestFields:
     def test_the_fold_says_how_much_is_set_in_it(self, form: ConfigForm, gpt: Config) -> None:
         fold = form._fields.fold
         assert fold is not None
-        assert fold.button.description == "▸ Advanced"
+        assert fold.button.description == "▸ Show advanced"
         gpt.update(seed=1, stop="END")
-        assert fold.button.description == "▸ Advanced (2 set)"
+        assert fold.button.description == "▸ Show advanced (2 set)"
 
     def test_the_default_of_the_definition_is_the_base_url_shown(self, form: ConfigForm) -> None:
         entry = row(form, "base_url").control.widgets[0]
@@ -245,7 +247,7 @@ class TestProvider:
 class TestActions:
     def test_a_duplicate_is_created_without_the_key(self, store: Store, gpt: Config) -> None:
         created: list[Config] = []
-        form = ConfigForm(gpt, created=created.append)
+        form = ConfigForm(gpt, created=lambda config, message: created.append(config))
         form.duplicate.click()
         assert created == [store.configs["gpt 2"]]
         assert "Created 'gpt 2', without the key." in words(form.status.box)
@@ -305,6 +307,21 @@ class TestActions:
             assert all(widget.disabled for widget in row(form, "temperature").control.widgets)
             assert form.duplicate.disabled and form.undo.disabled
             assert row(form, "temperature").control.read() == 0.2
+
+    def test_a_store_for_reading_cannot_be_changed_after_another_provider_came(self, tmp_path: Path) -> None:
+        with open(tmp_path / "s.db", secrets="memory") as store:
+            store.configs.create("openai", name="gpt")
+        with open(tmp_path / "s.db", secrets="memory", read_only=True) as store:
+            form = cast("ConfigForm", store.configs["gpt"].form())
+            code = (
+                "import sys, orchstate\n"
+                "with orchstate.open(sys.argv[1], secrets='memory') as store:\n"
+                "    store.configs['gpt'].provider = 'anthropic'\n"
+            )
+            subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.db")], check=True, timeout=60)
+            store.refresh()
+            assert "top_k" in [spec.name for spec in form.config.definition.fields]
+            assert all(widget.disabled for widget in row(form, "temperature").control.widgets)
 
 
 class TestCost:

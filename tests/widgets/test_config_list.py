@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from orchstate.opening import open
 from orchstate.widgets.config_list import SEARCH_FROM, SHOWN, ConfigList
@@ -101,6 +102,22 @@ def test_a_long_list_is_cut_and_searched(store: Store) -> None:
     assert "50 of 55 are shown." in words(view)
     from_page(view.search, value="c54")
     assert names(view) == ["c54"]
+
+
+def test_searching_and_closing_leaves_no_widget(store: Store) -> None:
+    with store.transaction():
+        for number in range(60):
+            store.configs.create("ollama", name=f"c{number}")
+    ConfigList(store).close()
+    before = len(_instances)
+    view = ConfigList(store)
+    opened = len(_instances)
+    for _ in range(20):
+        from_page(view.search, value="c5")
+        from_page(view.search, value="")
+    assert len(_instances) == opened
+    view.close()
+    assert len(_instances) == before
 
 
 def test_a_burst_of_changes_is_shown_once() -> None:

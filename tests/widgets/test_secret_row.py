@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from ipywidgets import Widget
+from ipywidgets.widgets.widget import _instances
 
 from orchstate.models.secret import SecretRef, env
 from orchstate.opening import open
-from orchstate.secrets import VaultStore
+from orchstate.secrets import MemoryStore, VaultStore
 from orchstate.widgets.config_form import ConfigForm
 from tests.secrets.vaults import PASSPHRASE, quick_kdf
 from tests.widgets.tree import KEY, all_of, from_page, shown, words
@@ -137,6 +139,62 @@ class TestKeptOut:
         assert KEY not in f"{vars(row)}"
 
 
+class SlowStore(MemoryStore):
+    """Keeps a key only when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = threading.Event()
+
+    def set(self, name: str, value: str) -> None:
+        self.may_go_on.wait(10)
+        super().set(name, value)
+
+
+class TestMeanwhile:
+    @pytest.mark.parametrize(
+        "change",
+        [{"provider": "anthropic"}, {"base_url": "http://127.0.0.1:1/v1"}],
+        ids=["provider", "address"],
+    )
+    def test_a_key_typed_for_one_target_is_not_kept_for_another(self, change: dict[str, str]) -> None:
+        async def type_and_change() -> tuple[bool, int]:
+            slow = SlowStore()
+            with open(":memory:", secrets=slow) as store:
+                config = store.configs.create("openai", name="gpt")
+                form = cast("ConfigForm", config.form())
+                from_page(cast("SecretRow", form.rows["api_key"]).entry, value=KEY)
+                config.update(**change)
+                slow.may_go_on.set()
+                while "so it was not kept. Type the key again." not in words(form):
+                    await asyncio.sleep(0.005)
+                return config.api_key.is_set, len(slow._values)
+
+        assert asyncio.run(asyncio.wait_for(type_and_change(), 10)) == (False, 0)
+
+    def test_a_key_that_waited_for_its_vault_goes_to_no_other_address(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        in_vault.base_url = "http://127.0.0.1:1/v1"
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert "so it was not kept. Type the key again." in words(row.box)
+        assert not in_vault.api_key.is_set
+        assert row.entry in set(shown(row.box))
+
+    def test_a_change_of_anything_else_does_not_matter(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        in_vault.update(name="mine", model="gpt-5.5")
+        from_page(row.passphrase, value=PASSPHRASE)
+        assert in_vault.api_key.get_secret_value() == KEY
+
+    def test_a_key_typed_for_a_deleted_config_is_refused(self, gpt: Config) -> None:
+        row = row_of(gpt)
+        gpt.delete()
+        from_page(row.entry, value=KEY)
+        assert "was deleted" in words(row.box)
+
+
 class TestChanging:
     def test_a_key_can_be_replaced(self, gpt: Config) -> None:
         row = row_of(gpt)
@@ -195,6 +253,18 @@ class TestEnvironment:
         row.offers.children[0].click()
         assert gpt.api_key == SecretRef(source="env", name="OPENAI_API_KEY")
         assert "From OPENAI_API_KEY (environment)" in words(row.box)
+
+    def test_an_offer_that_is_not_made_any_more_leaves_no_widget(
+        self, gpt: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = row_of(gpt)
+        before = len(_instances)
+        for _ in range(20):
+            monkeypatch.setenv("OPENAI_API_KEY", KEY)
+            row.update()
+            monkeypatch.delenv("OPENAI_API_KEY")
+            row.update()
+        assert len(_instances) == before
 
     def test_nothing_is_offered_when_nothing_is_set(self, gpt: Config) -> None:
         assert row_of(gpt).offers.children == ()

@@ -32,6 +32,10 @@ def disk(path: Path) -> Iterator[Store]:
         yield store
 
 
+# What cannot be together with a place where data are kept.
+CLASH = "gpt.base_url = 'http://127.0.0.1:1/v1'"
+
+
 def elsewhere(path: Path, code: str) -> None:
     """Have another process edit the store."""
     script = (
@@ -90,7 +94,7 @@ def test_it_says_saving_until_then(gpt: Config) -> None:
 def test_an_edit_that_is_not_committed_can_be_made_again(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
     gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu"), "gpt.base_url = 'http://127.0.0.1:1/v1'")
+    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
     assert "Failed: " in words(form.status.box)
     assert gpt.data_residency is None
     gpt.base_url = None
@@ -100,27 +104,76 @@ def test_an_edit_that_is_not_committed_can_be_made_again(disk: Store, meanwhile:
     assert "Saved (revision" in words(form.status.box)
 
 
+def test_retry_leaves_alone_what_was_decided_otherwise_since(disk: Store, meanwhile: Any) -> None:
+    form = form_of(disk)
+    gpt = form.config
+    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
+    gpt.base_url = None
+    gpt.data_residency = "us"
+    disk.flush()
+    meanwhile(lambda: gpt.update(name="taken"), "store.configs.create('ollama', name='taken')")
+    elsewhere(disk.path, "store.configs['taken'].delete()")
+    disk.refresh()
+    form.status.retry.click()
+    assert (gpt.name, gpt.data_residency) == ("taken", "us")
+
+
+def test_retry_leaves_alone_a_field_that_another_edit_has_changed(disk: Store, meanwhile: Any) -> None:
+    form = form_of(disk)
+    gpt = form.config
+    meanwhile(lambda: gpt.update(data_residency="eu", temperature=0.7), CLASH)
+    elsewhere(disk.path, "gpt.update(temperature=1.5, base_url=None)")
+    disk.refresh()
+    form.status.retry.click()
+    assert (gpt.data_residency, gpt.temperature) == ("eu", 1.5)
+
+
+def test_what_was_committed_at_last_is_not_retried(disk: Store, meanwhile: Any) -> None:
+    form = form_of(disk)
+    gpt = form.config
+    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
+    gpt.temperature = 0.9
+    disk.flush()
+    assert "Saved (revision" in words(form.status.box)
+    assert form.status._taken_back == {}
+
+
 def test_an_edit_that_is_not_committed_can_be_let_be(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
     gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu"), "gpt.base_url = 'http://127.0.0.1:1/v1'")
+    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
     assert {form.status.retry, form.status.discard} <= set(shown(form.status.box))
     form.status.discard.click()
     assert "Saved (revision 2)" in words(form.status.box)
     assert not {form.status.retry, form.status.discard} & set(shown(form.status.box))
 
 
+@pytest.mark.parametrize("button", ["retry", "discard"])
+def test_the_keyboard_goes_on_to_undo_when_the_buttons_go(
+    disk: Store, meanwhile: Any, sent: list[dict[str, Any]], button: str
+) -> None:
+    form = form_of(disk)
+    meanwhile(lambda: form.config.update(data_residency="eu"), CLASH)
+    elsewhere(disk.path, "gpt.base_url = None")
+    disk.refresh()
+    sent.clear()
+    getattr(form.status, button).click()
+    assert {"method": "custom", "content": {"do": "focus"}} in [
+        message["data"] for message in sent if message["comm"] == form.undo.comm.comm_id
+    ]
+
+
 def test_a_retry_that_is_still_impossible_says_why(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
     gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu"), "gpt.base_url = 'http://127.0.0.1:1/v1'")
+    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
     form.status.retry.click()
     assert "Not possible any more:" in words(form.status.box)
 
 
 def test_a_refused_value_leaves_its_control(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
-    meanwhile(lambda: form.config.update(data_residency="eu"), "gpt.base_url = 'http://127.0.0.1:1/v1'")
+    meanwhile(lambda: form.config.update(data_residency="eu"), CLASH)
     assert form._fields.fold is not None
     form._fields.fold.turn(is_open=True)
     shown_values = [form.rows[path].control.read() for path in ("data_residency", "base_url")]  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from ipywidgets import Button, Dropdown, Text
 
 from orchstate.models.secret import SecretRef
 from orchstate.opening import open
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from orchstate.config import Config
     from orchstate.store import Store
     from orchstate.widgets.store_form import StoreForm
+
+
+# What can be pressed where nothing can be changed.
+LOOKING = ["Show advanced", "Test"]
 
 
 @pytest.fixture
@@ -136,7 +141,9 @@ class TestBrowsing:
         form = cast("StoreForm", store.form())
         form.use.click()
         assert store.active is gpt
-        assert (form.use.description, form.use.disabled) == ("★ Active", True)
+        assert form.use.description == "★ Active"
+        form.use.click()
+        assert store.active is gpt
         store.flush()
         assert store.history.changes()["cell"].iloc[-1] == "form"
 
@@ -161,6 +168,7 @@ class TestBrowsing:
         assert form.form is not None
         form.form.duplicate.click()
         assert form.form.config is store.configs["gpt 2"]
+        assert "Created 'gpt 2', without the key." in words(form)
 
     def test_the_last_config_can_be_brought_back_after_its_deletion(self, store: Store, gpt: Config) -> None:
         form = cast("StoreForm", store.form())
@@ -172,6 +180,23 @@ class TestBrowsing:
         form.form.undo.click()
         store.flush()
         assert [row.button.description for row in form.list.rows] == ["gpt"]
+
+    def test_undoing_the_choice_of_the_active_config_says_so(self, store: Store, gpt: Config) -> None:
+        local = store.configs.create("ollama", name=store.actor)
+        form = cast("StoreForm", store.form())
+        assert form.form is not None
+        form.use.click()
+        form.form.undo.click()
+        assert "Undone: the active config." in words(form)
+        store.active = gpt
+        store.active = local
+        form.form.undo.click()
+        assert "Undone: the active config." in words(form)
+        form.form.redo.click()
+        assert "Done again: the active config." in words(form)
+        local.temperature = 0.5
+        form.form.undo.click()
+        assert f"Undone: temperature of {store.actor}." in words(form)
 
     def test_two_forms_of_a_store_show_the_same(self, store: Store, gpt: Config) -> None:
         one, other = cast("StoreForm", store.form()), cast("StoreForm", store.form())
@@ -187,6 +212,21 @@ class TestStatus:
             store.configs.create("openai", name="gpt")
         with open(tmp_path / "s.db", secrets="memory", read_only=True) as store:
             assert "This store is open for reading only." in words(store.form())
+
+    @pytest.mark.parametrize("names", [[], ["gpt"]], ids=["empty", "filled"])
+    def test_a_store_for_reading_lets_nothing_be_pressed_that_it_refuses(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+        with open(tmp_path / "s.db", secrets="memory") as store:
+            for name in names:
+                store.configs.create("openai", name=name)
+        with open(tmp_path / "s.db", secrets="memory", read_only=True) as store:
+            form = cast("StoreForm", store.form())
+            choosable = [widget for widget in shown(form) if isinstance(widget, Button | Text | Dropdown)]
+            enabled = [widget.description for widget in choosable if not widget.disabled]
+            assert len(choosable) > 3
+            assert [label.lstrip("▸▾ ") for label in enabled] == ([*names, *LOOKING] if names else [])
 
     def test_closing_ends_everything_it_follows(self, store: Store, gpt: Config) -> None:
         before = len(store._state._listeners)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import pytest
 from ipywidgets import Button, Text, Widget
 
 import orchstate.widgets
-from orchstate.widgets.style import is_shown, make, mark, show, stylesheet, text
+from orchstate.widgets.style import css, is_shown, make, mark, show, stylesheet, text
 from orchstate.widgets.view import View
 from tests.widgets.tree import all_of
 
-CSS = resources.files(orchstate.widgets).joinpath("forms.css").read_text("utf-8")
+CSS = css()
 
 
 def test_widgets_share_their_layout_and_style() -> None:
@@ -78,6 +77,12 @@ def test_the_stylesheet_speaks_of_no_class_that_is_not_used() -> None:
     in_code = set(re.findall(r"\borch-[a-z-]*[a-z]\b", code)) | levels
     in_css = set(re.findall(r"\.(orch-[a-z-]+)", CSS))
     assert in_css - in_code == set()
+
+
+def test_every_stylesheet_is_used_and_of_a_readable_length() -> None:
+    sheets = [path.read_text("utf-8") for path in Path(orchstate.widgets.__file__).parent.glob("*.css")]
+    assert all(sheet in CSS for sheet in sheets)
+    assert max(sheet.count("\n") for sheet in sheets) <= 400
 
 
 def test_no_address_of_anybody_is_in_the_stylesheet() -> None:
