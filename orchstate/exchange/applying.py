@@ -51,6 +51,24 @@ def apply(found: Survey, holder: Holder, on_conflict: Conflict, *, allow_definit
     return ImportResult(tuple(log.added), tuple(log.changed), tuple(log.skipped), tuple(log.missing))
 
 
+def is_active_already(item: PlanItem, found: Survey, holder: Holder, on_conflict: Conflict) -> bool:
+    """Whether the config that a setup has in use is so here, be it under the name that renaming gave it."""
+    return holder.active is not None and name_key(holder.active.name) == name_key(
+        _name_given(item.name, found, holder, on_conflict)
+    )
+
+
+def _name_given(name: str, found: Survey, holder: Holder, on_conflict: Conflict) -> str:
+    for planned in found.configs:
+        if name_key(planned.raw.name) == name_key(name) and _is_to_rename(planned, on_conflict):
+            return _renamed(planned, found, holder).raw.name
+    return name
+
+
+def _is_to_rename(planned: PlannedConfig, on_conflict: Conflict) -> bool:
+    return planned.item.action == "change" and on_conflict == "rename"
+
+
 def _is_needed(need: Missing, log: _Log, *, allowed: bool) -> bool:
     if need.kind == "provider":
         return not allowed
@@ -86,7 +104,7 @@ def _import_config(
     planned: PlannedConfig, found: Survey, holder: Holder, on_conflict: Conflict, log: _Log
 ) -> str:
     """Import one config; returns the name under which it is here then, if it is."""
-    if planned.item.action == "change" and on_conflict == "rename":
+    if _is_to_rename(planned, on_conflict):
         planned = _renamed(planned, found, holder)
     name, action = planned.raw.name, planned.item.action
     if action == "change" and on_conflict == "ours":
@@ -141,6 +159,8 @@ def _import_active(
     item: PlanItem, holder: Holder, on_conflict: Conflict, called: Mapping[str, str], log: _Log
 ) -> None:
     name = called.get(name_key(item.name), item.name)
+    if holder.active is not None and name_key(holder.active.name) == name_key(name):
+        return
     is_wanted = item.action == "add" or (item.action == "change" and on_conflict == "theirs")
     if is_wanted and document_called(holder, name) is not None:
         holder.active = name

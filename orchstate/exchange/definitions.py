@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import NotFoundError, SetupError
+from orchstate.exchange.holder import config_documents
 from orchstate.exchange.items import BlockedError, PlanItem
 from orchstate.exchange.writing import replace_file, setup_text
 from orchstate.models.canonical import canonical
-from orchstate.models.config import ConfigDocument
 from orchstate.providers.folders import named_folders, usual_folder
 from orchstate.providers.reading import read_definition
 from orchstate.providers.registry import Registry
@@ -176,11 +176,9 @@ def _difference(here: ProviderDefinition | None, there: ProviderDefinition) -> d
 def _providers_in_use(holder: Holder) -> dict[str, str]:
     """Return by provider a config that has it, or had it."""
     found: dict[str, str] = {}
-    for config in holder.configs.values():
-        document = config.document()
-        if isinstance(document, ConfigDocument):
-            for provider in (document.provider, *document.stash):
-                found.setdefault(provider, document.name)
+    for document in config_documents(holder):
+        for provider in (document.provider, *document.stash):
+            found.setdefault(provider, document.name)
     return found
 
 

@@ -8,6 +8,7 @@ from orchstate.errors import NotFoundError, SetupError
 from orchstate.exchange.addresses import is_variable, without_references
 from orchstate.exchange.definitions import is_packaged, plain_definition
 from orchstate.exchange.format import FORMAT, VERSION, digest_of
+from orchstate.exchange.holder import config_documents
 from orchstate.exchange.keys import asked_fields, auth_of
 from orchstate.exchange.packages import packages_for
 from orchstate.exchange.survey import settings_of
@@ -42,7 +43,9 @@ def export(holder: Holder, path: Path) -> Path:
 
 def setup_of(holder: Holder) -> dict[str, Any]:
     """Return a store's set-up as plain JSON."""
-    documents = _documents(holder)
+    documents = sorted(
+        config_documents(holder), key=lambda document: (name_key(document.name), document.name)
+    )
     definitions = _definitions(documents, holder)
     body = {
         "packages": packages_for(definition.sdk for definition in definitions.values()),
@@ -54,12 +57,6 @@ def setup_of(holder: Holder) -> dict[str, Any]:
     raw = {"format": FORMAT, "version": VERSION, **_without_empty(body)}
     # In front, where a person who edits the file sees it; it does not count itself.
     return {"format": FORMAT, "version": VERSION, "digest": digest_of(raw), **raw}
-
-
-def _documents(holder: Holder) -> list[ConfigDocument]:
-    found = [config.document() for config in holder.configs.values()]
-    documents = [document for document in found if isinstance(document, ConfigDocument)]
-    return sorted(documents, key=lambda document: (name_key(document.name), document.name))
 
 
 def _definitions(documents: list[ConfigDocument], holder: Holder) -> dict[str, ProviderDefinition]:

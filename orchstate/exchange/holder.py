@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchstate.errors import NotFoundError
+from orchstate.models.config import ConfigDocument
+
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Iterable, Mapping
 
     from orchstate.models.document import Document
@@ -62,3 +65,12 @@ class Holder(Protocol):
 
     def transaction(self, label: str = "") -> contextlib.AbstractContextManager[None]:
         """Make the edits of a block all or nothing."""
+
+
+def config_documents(holder: Holder) -> list[ConfigDocument]:
+    """Return the documents of all configs; one that another process deletes meanwhile is left out."""
+    found = []
+    for config in holder.configs.values():
+        with contextlib.suppress(NotFoundError):
+            found.append(config.document())
+    return [document for document in found if isinstance(document, ConfigDocument)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchstate.models.secret import MASK
+from orchstate.models.secret import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,7 +114,7 @@ def shown(plain: Any) -> Any:
     """
     if not plain:
         return None
-    return f"{plain['source']}: {plain['name'] if plain['source'] == 'env' else MASK}"
+    return masked(plain["source"], plain["name"])
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from orchstate.display import Table, html_page, text_page
 from orchstate.errors import SetupError, ValidationError
-from orchstate.exchange.applying import apply
+from orchstate.exchange.applying import apply, is_active_already
 from orchstate.exchange.items import Action, Conflict, ImportResult, Missing, PlanItem
 from orchstate.exchange.reading import Reading, read_setup
 from orchstate.exchange.survey import Survey, survey
@@ -134,7 +134,7 @@ class ImportPlan:
             raise ValidationError(f"on_conflict={on_conflict!r} is not known. Use one of {known}.")
         with self._holder.transaction(self._label):
             found = survey(self._holder, self._reading.setup)
-            self._check_as_shown(found)
+            self._check_as_shown(found, on_conflict)
             return apply(found, self._holder, on_conflict, allow_definitions=allow_definitions)
 
     async def aapply(
@@ -171,10 +171,12 @@ class ImportPlan:
     def _label(self) -> str:
         return f"import {PurePath(self._reading.file).name}".strip()
 
-    def _check_as_shown(self, found: Survey) -> None:
+    def _check_as_shown(self, found: Survey, on_conflict: Conflict) -> None:
         """Refuse to do what the plan does not show; less than that is fine, so a cell can be run again."""
         shown = {(item.kind, item.name): item for item in self.items}
         for item in found.items:
+            if item.kind == "active" and is_active_already(item, found, self._holder, on_conflict):
+                continue
             if item.action in ("add", "change") and item != shown.get((item.kind, item.name)):
                 raise SetupError(
                     f"the store has changed since this plan was made: {item.kind} {item.name!r} would now "

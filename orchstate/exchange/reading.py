@@ -6,7 +6,6 @@ and depth, and what may be a key in the wrong place is never quoted in a message
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from orchstate.errors import NewerSchemaError, SetupError
+from orchstate.errors import NewerSchemaError, SetupError, suggestion
 from orchstate.exchange.format import FORMAT, VERSION, Setup, SetupConfig, digest_of
 from orchstate.models.canonical import canonical, parse
 from orchstate.models.issues import to_issues
+from orchstate.providers.reading import json_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import BaseModel
 
 # A setup of 10,000 configs has 4 MB.
@@ -199,20 +197,7 @@ def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
 def _misspelt(loc: tuple[int | str, ...]) -> str:
     part: type[BaseModel] = SetupConfig if loc[0] == "configs" and len(loc) > 1 else Setup
     known = list(part.model_fields)
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-    return f"there is no such key. {hint}"
-
-
-def json_path(parts: Iterable[int | str]) -> str:
-    """Return a place in a JSON text as people write it.
-
-    Examples
-    --------
-    >>> json_path(["configs", 0, "values", "temperature"])
-    'configs[0].values.temperature'
-    """
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+    return f"there is no such key.{suggestion(str(loc[-1]), known)}"
 
 
 def _kind_of(value: Any) -> str:

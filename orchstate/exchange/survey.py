@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import UnknownFieldError, ValidationError
+from orchstate.errors import NotFoundError, UnknownFieldError, ValidationError
 from orchstate.exchange.configs import PlannedConfig, plan_config
 from orchstate.exchange.definitions import Definitions, plan_definitions
 from orchstate.exchange.items import Missing, PlanItem
@@ -72,9 +72,10 @@ def survey(holder: Holder, setup: Setup) -> Survey:
 
 def document_called(holder: Holder, name: str) -> ConfigDocument | None:
     """Return the config of exactly this name, in any case, None if there is none; ids do not count."""
-    if name not in holder.configs:
+    try:
+        document = holder.configs[name].document()
+    except NotFoundError:
         return None
-    document = holder.configs[name].document()
     if isinstance(document, ConfigDocument) and name_key(document.name) == name_key(name):
         return document
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from orchstate.errors import NotFoundError
 from orchstate.models.document import ENVELOPE
-from orchstate.models.secret import MASK, is_reference
+from orchstate.models.secret import is_reference, masked
 from orchstate.models.values import is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from orchstate.state.record import Record
@@ -75,7 +77,8 @@ def changes_frame(revisions: Iterable[Revision], *, field: str | None = None) ->
 def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
     """Return one row per revision of a document, indexed by ``revision``.
 
-    The columns are ``seq``, ``at``, ``op``, ``actor``, and one per field that some revision has set.
+    The columns are ``seq``, ``at``, ``op``, ``actor``, and one per field that some revision has set; a
+    field that is called as one of those four has the column ``field.seq`` and the like.
     """
     bodies = [json.loads(revision.row.body) for revision in revisions]
     columns: dict[str, list[Any]] = {
@@ -84,9 +87,9 @@ def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
         "op": [revision.verb for revision in revisions],
         "actor": [revision.origin.actor for revision in revisions],
     }
-    fields = dict.fromkeys(path for body in bodies for path in body)
-    columns |= {path: [shown(body.get(path)) for body in bodies] for path in fields}
-    dtypes = _REVISION | dict.fromkeys(fields, "object")
+    fields = {path: _free(path, _REVISION) for body in bodies for path in body}
+    columns |= {column: [shown(body.get(path)) for body in bodies] for path, column in fields.items()}
+    dtypes = _REVISION | dict.fromkeys(fields.values(), "object")
     index = pd.Index([revision.row.revision for revision in revisions], dtype="int64", name="revision")
     return _frame(columns, dtypes, index)
 
@@ -122,28 +125,40 @@ def diff_frame(
 
 
 def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
-    """Return one row per config, indexed by ``name``; see ``store.configs.to_frame``."""
-    documents = [config.document() for config in configs]
+    """Return one row per config, indexed by ``name``; see ``store.configs.to_frame``.
+
+    One that another process deletes meanwhile is left out.
+    """
+    present = {}
+    for config in configs:
+        with contextlib.suppress(NotFoundError):
+            present[config] = config.document()
+    documents = list(present.values())
     columns: dict[str, list[Any]] = {
         "provider": [getattr(document, "provider", "") for document in documents],
         "model": [getattr(document, "model", None) for document in documents],
-        "ready": [config.validation.ready for config in configs],
+        "ready": [config.validation.ready for config in present],
         "tags": [list(document.tags) for document in documents],
-        "revision": [config.revision for config in configs],
+        "revision": [config.revision for config in present],
         "created_at": [_utc(document.created_at) for document in documents],
         "updated_at": [_utc(document.updated_at) for document in documents],
     }
-    known = {*columns, "name", "stash", *ENVELOPE}
+    known = {"provider", "model", "tags", "name", "stash", *ENVELOPE}
     bodies = [document.body() for document in documents]
-    further = dict.fromkeys(
-        path
+    further = {
+        path: _free(path, _CONFIGS)
         for body in bodies
         for path, value in body.items()
         if path not in known and not is_reference(value)
-    )
-    columns |= {path: [body.get(path) for body in bodies] for path in further}
+    }
+    columns |= {column: [body.get(path) for body in bodies] for path, column in further.items()}
     index = pd.Index([document.name for document in documents], dtype="string", name="name")
-    return _frame(columns, _CONFIGS | dict.fromkeys(further, "object"), index)
+    return _frame(columns, _CONFIGS | dict.fromkeys(further.values(), "object"), index)
+
+
+def _free(path: str, taken: Container[str]) -> str:
+    # Definitions avoid such names; other kinds of documents, and definitions of other versions, need not.
+    return f"field.{path}" if path in taken else path
 
 
 def shown(value: Any) -> Any:
@@ -158,7 +173,7 @@ def shown(value: Any) -> Any:
         return {key: shown(item) for key, item in value.items()}
     if not is_reference(value):
         return value
-    return f"{value['source']}: {value['name'] if value['source'] == 'env' else MASK}"
+    return masked(value["source"], value["name"])
 
 
 def _body(row: Row) -> Mapping[str, Any]:

@@ -46,7 +46,8 @@ def seq_of(
         if name_key(when) in snapshots:
             return snapshots[name_key(when)]
         when = _parsed(when, snapshots)
-    if isinstance(when, datetime):
+    # pandas' "no time" is a datetime that is not even equal to itself.
+    if isinstance(when, datetime) and when == when:
         return _at_time(when, engine, before_all)
     # The index of a DataFrame has integers that are no int.
     if isinstance(when, bool) or not isinstance(when, SupportsIndex):
@@ -71,9 +72,17 @@ def _parsed(text: str, snapshots: Mapping[str, Any]) -> datetime:
 
 
 def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> int:
-    wanted_us = (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    wanted_us = (_utc(moment) - _EPOCH) // timedelta(microseconds=1)
     # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
     found = engine.query("SELECT max(seq) FROM rev WHERE committed_us <= ?", [wanted_us])[0][0]
     if found is None and before_all is None:
         raise NotFoundError(f"{moment.isoformat(sep=' ')} is before this store's first change.")
     return int(found) if found is not None else before_all or 0
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # At an end of the calendar, where another zone would lie outside of it; hours do not matter there.
+        return moment.replace(tzinfo=UTC)

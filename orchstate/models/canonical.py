@@ -55,7 +55,8 @@ def parse(text: str | bytes) -> Any:
     ------
     ValueError
         If the text is not JSON, is nested deeper than 64 levels, repeats a key, or
-        holds NaN, an infinity, or half a character. The message says where.
+        holds NaN, an infinity, a number of thousands of digits, or half a character. The
+        message says where.
 
     Examples
     --------
@@ -64,7 +65,11 @@ def parse(text: str | bytes) -> Any:
     """
     try:
         value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
         )
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels") from None
@@ -96,6 +101,14 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"has {text}, which is too large for a number")
     return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        # Python's limit, since reading one takes quadratic time.
+        raise ValueError(f"has a number of {len(text)} digits, which is too large") from None
 
 
 def _check_characters(value: Any) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
 from orchstate.models.canonical import fingerprint
-from orchstate.models.document import Document, leaves
-from orchstate.models.secret import SecretRef
-from orchstate.models.values import FrozenMap, PlainMap, to_plain
+from orchstate.models.document import Document
+from orchstate.models.secret import is_reference
+from orchstate.models.values import FrozenMap, PlainMap
 
 
 class ConfigDocument(Document):
@@ -28,17 +28,16 @@ def config_fingerprint(document: ConfigDocument) -> str:
     """Return the SHA-256 over provider and every non-secret value that is set.
 
     Id, name, tags, times and stashed values do not count: equal settings give equal
-    fingerprints on any machine.
+    fingerprints on any machine, also on one that lacks the provider's definition. So a
+    value is a secret if it looks like a reference to one: there nobody knows better.
     """
-    return fingerprint(settings_of(document))
-
-
-def settings_of(document: ConfigDocument) -> dict[str, Any]:
-    """Return the plain values that decide how a config behaves, without secrets."""
-    return {
-        path: to_plain(document.at(path))
-        for path, info in leaves(type(document)).items()
-        if path not in ("name", "tags", "stash")
-        and info.annotation is not SecretRef
-        and document.at(path) not in (None, "", (), {})
+    settings = {
+        path: value
+        for path, value in document.body().items()
+        if path not in _BESIDE and value not in _UNSET and not is_reference(value)
     }
+    return fingerprint(settings)
+
+
+_BESIDE: Final = ("name", "tags", "stash")
+_UNSET: Final[tuple[Any, ...]] = (None, "", [], {})

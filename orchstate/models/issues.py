@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
-from orchstate.errors import Issue, ValidationError
+from orchstate.errors import Issue, ValidationError, quoted
 from orchstate.models.secret import SecretRef
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ _RULES = {
 
 
 def to_issues(error: pydantic.ValidationError, model: type[BaseModel]) -> list[Issue]:
-    """Return one issue per fault, without ever quoting what was meant for a secret field."""
+    """Return one issue per fault, without ever quoting what was meant for a secret field or is in a map."""
     return [
-        Issue(_path(fault["loc"]), "error", _sentence(fault, is_secret=_is_secret(model, fault["loc"])))
+        Issue(_path(fault["loc"]), "error", _sentence(fault, _annotation(model, fault["loc"])))
         for fault in error.errors(include_url=False)
     ]
 
@@ -44,17 +44,22 @@ def _path(loc: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in loc)
 
 
-def _sentence(fault: Any, *, is_secret: bool) -> str:
+def _sentence(fault: Any, annotation: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "value_error":
         return _reason(context.get("error"), fault["msg"])
-    if is_secret:
+    if annotation is SecretRef:
         return (
             "needs a reference to a secret: type the key in the form, assign it as text, or orch.env('NAME')."
         )
     rule = _RULES.get(fault["type"])
     text = rule.format(**context) if rule else f"is not valid: {fault['msg']}"
-    return f"{text}." if fault["type"] == "missing" else f"{_shown(fault['input'])} {text}."
+    if fault["type"] == "missing":
+        return f"{text}."
+    # A map of headers may hold a key, whatever its rules say.
+    is_map = get_origin(annotation) is dict
+    shown = f"a value of the type {type(fault['input']).__name__}" if is_map else quoted(fault["input"])
+    return f"{shown} {text}."
 
 
 def _reason(error: object, otherwise: str) -> str:
@@ -63,11 +68,7 @@ def _reason(error: object, otherwise: str) -> str:
     return " ".join(issue.message for issue in issues) or str(error or otherwise)
 
 
-def _is_secret(model: type[BaseModel], loc: tuple[Any, ...]) -> bool:
+def _annotation(model: type[BaseModel], loc: tuple[Any, ...]) -> Any:
+    """Return what the field of a fault holds, None if there is no such field."""
     info = model.model_fields.get(str(loc[0])) if loc else None
-    return info is not None and info.annotation is SecretRef
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return info and info.annotation

@@ -6,16 +6,20 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from orchstate.errors import Issue, ValidationError
+from orchstate.errors import Issue, ValidationError, quoted
 
 MAX_NAME_LENGTH: Final = 100
+_JOINERS: Final = "\u200c\u200d"
+# Hangul fillers and the empty Braille pattern: letters and symbols to Unicode, and nothing to see.
+_BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def check_name(name: object) -> str:
     """Return `name` if it is a valid name.
 
-    A name has 1 to 100 characters, no slash or backslash, no line break or other
-    control character, and no space at either end.
+    A name has 1 to 100 characters, at least one of them visible, no slash or backslash,
+    no line break, other control character or invisible one, and no space at either end.
+    Joiners inside emoji, and inside words of scripts that need them, are fine.
 
     Raises
     ------
@@ -29,8 +33,7 @@ def check_name(name: object) -> str:
     """
     problem = _problem(name)
     if problem:
-        shown = repr(name) if len(repr(name)) <= 60 else repr(name)[:57] + "..."
-        raise ValidationError.of([Issue("name", "error", f"{shown} is not a valid name: {problem}")])
+        raise ValidationError.of([Issue("name", "error", f"{quoted(name)} is not a valid name: {problem}")])
     return str(name)
 
 
@@ -49,8 +52,8 @@ def name_key(name: str) -> str:
 def _problem(name: object) -> str:
     if not isinstance(name, str):
         return "a name is text."
-    if not name.strip():
-        return "it is empty. Give it at least one letter or digit."
+    if not any(map(_is_visible, name)):
+        return "it is empty. Give it at least one visible character."
     if len(name) > MAX_NAME_LENGTH:
         return f"it has {len(name)} characters, {MAX_NAME_LENGTH} is the limit."
     if name != name.strip():
@@ -61,4 +64,18 @@ def _problem(name: object) -> str:
         unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in name
     ):
         return "line breaks and control characters are not allowed."
+    if not name.isprintable() and any(_is_hidden(name, place) for place in range(len(name))):
+        return "invisible characters are not allowed. Type it again by hand."
     return ""
+
+
+def _is_visible(char: str) -> bool:
+    return char not in _BLANK and unicodedata.category(char)[0] not in "CMZ"
+
+
+def _is_hidden(name: str, place: int) -> bool:
+    char, around = name[place], name[max(0, place - 1) : place + 2]
+    if unicodedata.category(char) != "Cf":
+        return False
+    # Between letters of such a script a joiner changes how they look, and it makes one emoji of two.
+    return char not in _JOINERS or len(around) < 3 or (around[0] + around[2]).isascii() or " " in around

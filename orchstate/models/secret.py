@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from orchstate.errors import SecretUnavailableError, ValidationError
+from orchstate.models.variables import variable_problem
 
 SecretSource = Literal["none", "keyring", "vault", "env", "memory"]
 MASK = "********"
@@ -70,8 +71,7 @@ class SecretRef(BaseModel):
     def __repr__(self) -> str:
         if not self.is_set:
             return "SecretRef(not set)"
-        # The name of an environment variable helps; an entry's name in the keyring tells nobody anything.
-        return f"SecretRef({self.source}: {self.name if self.source == 'env' else MASK})"
+        return f"SecretRef({masked(self.source, self.name)})"
 
     __str__ = __repr__
 
@@ -85,16 +85,35 @@ class SecretRef(BaseModel):
 def env(name: str) -> SecretRef:
     """Return a reference to the environment variable `name`, read at the moment of use.
 
+    Raises
+    ------
+    ValidationError
+        If `name` cannot be meant as one, since it looks like a key or is no identifier,
+        and no variable of this name is set. The message does not show it.
+
     Examples
     --------
     >>> env("OPENAI_API_KEY")
     SecretRef(env: OPENAI_API_KEY)
     """
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ValidationError(
-            f"{name!r} is not the name of an environment variable, such as 'OPENAI_API_KEY'."
-        )
+    problem = variable_problem(name)
+    if problem:
+        # A traceback keeps the locals of its frames, and this may be a key.
+        del name
+        raise ValidationError(f"What was given to orch.env() cannot be used: {problem}")
     return SecretRef(source="env", name=name)
+
+
+def masked(source: str, name: str) -> str:
+    """Return what people may see of a reference to a secret.
+
+    Examples
+    --------
+    >>> masked("env", "OPENAI_API_KEY"), masked("keyring", "a/api_key/1")
+    ('env: OPENAI_API_KEY', 'keyring: ********')
+    """
+    # The name of an environment variable helps; an entry's name in the keyring tells nobody anything.
+    return f"{source}: {name if source == 'env' else MASK}"
 
 
 def is_reference(plain: Any) -> bool:

@@ -7,16 +7,16 @@ from typing import ClassVar
 from pydantic import Field
 
 from orchstate.models.document import Document, datetime_of
-from orchstate.models.values import Section
+from orchstate.models.values import Section, Whole
 
 
 class AgentSettings(Section):
     """How calls to providers behave."""
 
-    timeout: int = Field(60_000, ge=1_000, le=300_000, title="Timeout (ms)")
+    timeout: Whole = Field(60_000, ge=1_000, le=300_000, title="Timeout (ms)")
     """Time limit of one call to a provider in milliseconds, 1,000 to 300,000."""
 
-    retry_attempts: int = Field(2, ge=0, le=10, title="Retries")
+    retry_attempts: Whole = Field(2, ge=0, le=10, title="Retries")
     """How often a failed call is tried again, 0 to 10."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import operator
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, SupportsInt, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict
 
@@ -70,6 +72,41 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
+def to_whole(value: Any) -> Any:
+    """Return a whole number of any kind, such as numpy's or ``5.0``, as a plain int; others as they are.
+
+    Examples
+    --------
+    >>> to_whole(5.0), to_whole(5.5), to_whole(True)
+    (5, 5.5, True)
+    """
+    # bool is a kind of int to Python, and not to anybody who sets a limit.
+    if type(value) is int or isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        return int(cast("SupportsInt", value)) if value % 1 == 0 else value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
+
+
+def to_number(value: Any) -> Any:
+    """Return a number of any kind, such as numpy's, as a plain float; others as they are.
+
+    Examples
+    --------
+    >>> to_number(0.5), to_number("5"), to_number(True)
+    (0.5, '5', True)
+    """
+    if isinstance(value, int):
+        # It is a number to pydantic already, unless it is a bool.
+        return value
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
+Whole = Annotated[int, BeforeValidator(to_whole)]
+"""A whole number, stored as a plain int whatever kind it was given as."""
 Text = Annotated[str, AfterValidator(_check_encodable)]
 """Text that can be stored: no half of a surrogate pair."""
 Strings = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]

@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
 
+from orchstate.errors import quoted
 from orchstate.models.config import ConfigDocument
 from orchstate.models.secret import SecretRef
-from orchstate.models.values import FrozenMap, StringMap
+from orchstate.models.values import FrozenMap, StringMap, to_number, to_whole
+from orchstate.providers.key_names import is_key_name
 from orchstate.providers.urls import check_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.providers.definition import FieldSpec, ProviderDefinition
-
-# Names under which keys are sent; a map is part of the document, so none of them belongs there.
-_KEY_HEADERS: Final = frozenset(
-    "api-key authorization cookie ocp-apim-subscription-key proxy-authorization x-api-key x-auth-token "
-    "x-goog-api-key".split()
-)
 
 
 class UnknownProviderDocument(ConfigDocument):
@@ -104,12 +100,16 @@ def _unset_if_blank(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _check_text(text: str) -> str:
+def _has_control(text: str) -> bool:
     # What is printable has no such character, and most texts are: only others are looked at one by one.
-    if not text.isprintable() and any(
+    return not text.isprintable() and any(
         unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in text
-    ):
-        raise ValueError(f"{_shown(text)} has a line break or control character in it. Remove it.")
+    )
+
+
+def _check_text(text: str) -> str:
+    if _has_control(text):
+        raise ValueError(f"{quoted(text)} has a line break or control character in it. Remove it.")
     return text
 
 
@@ -125,24 +125,20 @@ def _check_map(values: dict[str, str]) -> dict[str, str]:
     for name, value in values.items():
         if not name or name != name.strip():
             raise ValueError(f"{name!r} is not a name: it is empty, or has a space at an end.")
-        if name.casefold() in _KEY_HEADERS:
-            # The value stays out of the message.
+        if is_key_name(name):
             raise ValueError(
                 f"{name!r} carries a key, and this mapping is stored in plain text. "
                 "Put the key into the key field instead."
             )
         _check_text(name)
-        _check_text(value)
+        # The value may be a key all the same, and stays out of the message.
+        if _has_control(value):
+            raise ValueError(f"the value of {name!r} has a line break or control character in it. Remove it.")
     return values
 
 
 def _reference(value: Any) -> Any:
     return SecretRef() if value is None else value
-
-
-def _shown(text: str) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 _Text = Annotated[str | None, AfterValidator(_text_or_unset)]
@@ -151,8 +147,8 @@ _ANNOTATIONS: Final[dict[str, Any]] = {
     "text": _Text,
     "model": _Text,
     "url": Annotated[str | None, AfterValidator(_url_or_unset)],
-    "number": float | None,
-    "integer": int | None,
+    "number": Annotated[float | None, BeforeValidator(to_number)],
+    "integer": Annotated[int | None, BeforeValidator(to_whole)],
     "boolean": bool | None,
     "map": Annotated[StringMap, AfterValidator(_check_map)],
     "secret": Annotated[SecretRef, BeforeValidator(_reference)],

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from orchstate.errors import SetupError
+from orchstate.errors import SetupError, suggestion
 from orchstate.models.canonical import parse
 from orchstate.models.issues import to_issues
 from orchstate.providers.definition import (
@@ -21,6 +20,8 @@ from orchstate.providers.definition import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -87,8 +88,8 @@ def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
     if fault["loc"][-1:] in (("int",), ("float",), ("str",), ("bool",)):
         # pydantic adds which of several allowed types it tried first.
         allowed = "text, a number, true or false" if "default" in fault["loc"] else "a number"
-        return _json_path(fault["loc"][:-1]), f"expected {allowed}, not {fault['input']!r}."
-    path = _json_path(fault["loc"])
+        return json_path(fault["loc"][:-1]), f"expected {allowed}, not {fault['input']!r}."
+    path = json_path(fault["loc"])
     if fault["type"] == "definition":
         return ".".join(part for part in (path, fault["ctx"]["path"]) if part), fault["ctx"]["message"]
     if fault["type"] == "extra_forbidden":
@@ -102,11 +103,15 @@ def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
 
 def _misspelt(loc: tuple[int | str, ...]) -> str:
     known = list(_PARTS.get(str(loc[0]) if len(loc) > 1 else "", ProviderDefinition).model_fields)
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-    return f"there is no such key. {hint}"
+    return f"there is no such key.{suggestion(str(loc[-1]), known)}"
 
 
-def _json_path(loc: tuple[int | str, ...]) -> str:
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
-    return "".join(parts).lstrip(".")
+def json_path(parts: Iterable[int | str]) -> str:
+    """Return a place in a JSON text as people write it.
+
+    Examples
+    --------
+    >>> json_path(["configs", 0, "values", "temperature"])
+    'configs[0].values.temperature'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")

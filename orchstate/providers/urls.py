@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import urllib.parse
 
+from orchstate.providers.key_names import is_key_name
+
 
 def check_url(url: str) -> str:
     """Return `url` if it is the address of an HTTP server.
@@ -12,7 +14,7 @@ def check_url(url: str) -> str:
     Raises
     ------
     ValueError
-        If it is not; the message shows the value, unless it may hold a password.
+        If it is not; the message shows the value, unless it may hold a password or a key.
 
     Examples
     --------
@@ -23,6 +25,11 @@ def check_url(url: str) -> str:
         raise ValueError(
             "a URL must not hold a user name or password, since it is not stored as a secret. "
             "Leave the part up to '@' out and put the key into the key field."
+        )
+    if any(map(is_key_name, _parameters(url))):
+        raise ValueError(
+            "a URL must not hold a key among its parameters, since it is not stored as a secret. "
+            "Leave that parameter out and put the key into the key field."
         )
     problem = _problem(url)
     if problem:
@@ -48,6 +55,12 @@ def origin(url: str) -> str:
 def _authority(url: str) -> str:
     # Also of a URL without a scheme, so that its password is not shown in a message.
     return re.split(r"[/?#]", url.partition("//")[2] if "//" in url else url, maxsplit=1)[0]
+
+
+def _parameters(url: str) -> list[str]:
+    # Of the query and of the fragment, read without urllib, which refuses some of what is no URL.
+    named = [part.partition("=") for part in re.split(r"[?&;#]", url)[1:]]
+    return [urllib.parse.unquote(name) for name, equals, _ in named if equals]
 
 
 def _problem(url: str) -> str:

@@ -1,9 +1,10 @@
 """Secrets in the operating system's keyring.
 
-What the ``keyring`` package finds is looked at once, at the first use, and every call
-into it runs with a time limit, because backends wait for daemons and for people. What
-they raise is translated here. Where a key is in scope, an error names only the type of
-what was raised: the message, and the frames behind it, may hold the key.
+What the ``keyring`` package finds is looked at once, at the first use, and again only
+where somebody may have unlocked it since. Every call into it runs with a time limit,
+because backends wait for daemons and for people. What they raise is translated here.
+Where a key is in scope, an error names only the type of what was raised: the message,
+and the frames behind it, may hold the key.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from orchstate.errors import SecretUnavailableError
@@ -29,6 +31,8 @@ Result = TypeVar("Result")
 
 SERVICE: Final = "orchstate"
 LIMIT_S: Final = 2.0
+# How soon a keyring that was locked is looked at again.
+AGAIN_S: Final = 2.0
 # Nobody keeps a secret under this name: reading it tells whether the keyring answers, and writes nothing.
 PROBE_NAME: Final = "orchstate-probe"
 # Of several backends, one that hangs leaves the others this share of the time limit.
@@ -50,18 +54,22 @@ class KeyringStore:
     limit_s
         Seconds that a call into the keyring may take. One that takes longer goes on
         behind the scenes; until it ends, further calls fail at once.
+    again_s
+        Seconds after which a keyring that was locked is looked at again, at the next use.
     """
 
     source: Final[SecretSource] = "keyring"
 
-    def __init__(self, *, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, *, limit_s: float = LIMIT_S, again_s: float = AGAIN_S) -> None:
         self._limit_s = limit_s
+        self._again_s = again_s
+        self._probed_s = 0.0
         self._lock = threading.Lock()
         self._probe: BoundedCall[Backends] | None = None
         self._late: threading.Thread | None = None
 
     def problem(self) -> str | None:
-        """Return why the keyring cannot be used, None if it can; looks for it at the first call."""
+        """Return why the keyring cannot be used, None if it can; looks for it as described above."""
         fault = self._probed().fault
         return None if fault is None else _reason(fault, self._limit_s)
 
@@ -158,10 +166,16 @@ class KeyringStore:
 
     def _probed(self) -> Outcome[Backends]:
         with self._lock:
-            if self._probe is None:
+            if self._probe is None or self._may_be_mended(self._probe):
+                self._probed_s = time.monotonic()
                 self._probe = BoundedCall(_usable_backends, self._limit_s, limit_s=self._limit_s)
+            probe = self._probe
         # An answer that comes after the limit still counts, from the next use on.
-        return self._probe.wait()
+        return probe.wait()
+
+    def _may_be_mended(self, probe: BoundedCall[Backends]) -> bool:
+        is_due = probe.has_ended and time.monotonic() - self._probed_s >= self._again_s
+        return is_due and _is_passing(probe.wait().fault)
 
     def __repr__(self) -> str:
         if self._probe is None:
@@ -173,6 +187,10 @@ class KeyringStore:
 
 class UnusableBackendError(Exception):
     """A keyring backend that would not keep a key safe; the message says why."""
+
+    def __init__(self, reason: str, *, is_passing: bool = False) -> None:
+        super().__init__(reason)
+        self.is_passing = is_passing
 
 
 def _usable_backends(limit_s: float) -> Backends:
@@ -187,8 +205,10 @@ def _usable_backends(limit_s: float) -> Backends:
     outcomes = [(backend, call.wait().fault) for backend, call in calls]
     usable = tuple(backend for backend, fault in outcomes if fault is None)
     if not usable:
-        reasons = {_reason(fault, limit_s): None for _, fault in outcomes if fault is not None}
-        raise UnusableBackendError(" and ".join(reasons) or "there is none on this machine")
+        faults = [fault for _, fault in outcomes if fault is not None]
+        reasons = dict.fromkeys(_reason(fault, limit_s) for fault in faults)
+        text = " and ".join(reasons) or "there is none on this machine"
+        raise UnusableBackendError(text, is_passing=any(map(_is_passing, faults)))
     return usable
 
 
@@ -264,6 +284,14 @@ def _forget(backends: Backends, name: str) -> bool:
             # Raised for a missing entry and for a failure alike, so look.
             continue
     return _find(backends, name) is None
+
+
+def _is_passing(fault: BaseException | None) -> bool:
+    """Whether a person can mend it while the process runs, by unlocking the keyring."""
+    if isinstance(fault, UnusableBackendError):
+        return fault.is_passing
+    errors = sys.modules.get("keyring.errors")
+    return errors is not None and isinstance(fault, errors.KeyringLocked | errors.InitError)
 
 
 def _reason(fault: BaseException, limit_s: float, *, bare: bool = False) -> str:

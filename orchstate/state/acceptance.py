@@ -253,6 +253,8 @@ class Acceptance(Present):
         """Refuse a new name that another document has once all of the steps are done."""
         after = {step.operation.id: step.after for step in steps}
         renamed = [step.after for step in steps if step.after and _has_new_name(step)]
+        if not renamed:
+            return
         names = Counter((document.kind, name_key(document.name)) for document in after.values() if document)
         for document in renamed:
             kind, name = document.kind, document.name

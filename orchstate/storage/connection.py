@@ -107,4 +107,15 @@ def translated(error: sqlite3.Error, path: Path | None) -> StoreError:
         return ReadOnlyError(f"{where} may not be written. Open it with read_only=True, or make it writable.")
     if "malformed" in text or "corrupt" in text:
         return CorruptStoreError(f"{where} is damaged: {text}. Run: orchstate doctor")
-    return StoreWriteError(f"{where} could not be used: {text}.")
+    return StoreWriteError(f"{where} could not be used: {text}. Mend it and try again.")
+
+
+def unopened(error: sqlite3.Error, path: Path | None, *, read_only: bool) -> StoreError:
+    """Return the error of this package that stands for one of SQLite's while opening."""
+    text = str(error)
+    if read_only and ("readonly" in text or "unable to open" in text):
+        # Even reading takes files beside a database that its writer left in WAL mode, or in mid-commit.
+        return StoreError(
+            f"{str(path)!r} could not be opened: {text}. Make its folder writable, or open a copy of it."
+        )
+    return translated(error, path)

@@ -29,8 +29,6 @@ class Guarded(Protocol):
 _guarded: Final[weakref.WeakSet[Guarded]] = weakref.WeakSet()
 # Everyone who came to rest before a running fork: the set itself may change meanwhile.
 _resting: Final[list[Guarded]] = []
-# The child keeps these for ever: collecting them would close the parent's database.
-_inherited: Final[list[Guarded]] = []
 
 
 def guard(thing: Guarded) -> None:
@@ -61,6 +59,5 @@ def _in_parent() -> None:
 def _in_child() -> None:
     for thing in _resting:
         thing.after_fork_in_child()
-    _inherited.extend(_resting)
     _resting.clear()
     _guarded.clear()

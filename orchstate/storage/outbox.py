@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _HEAD: Final = struct.Struct("<II")
 _FORMAT: Final = "orchstate.outbox"
 _VERSION: Final = 1
-# No edit comes near it; keeps a damaged length from asking for gigabytes.
+# Hardly an edit comes near it; keeps a damaged length from asking for gigabytes.
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 # Below it the file is left to grow, since truncating costs more than appending.
 RESET_BYTES: Final = 256 * 1024
@@ -145,8 +145,13 @@ class Outbox:
         Raises
         ------
         StoreWriteError
-            If the record could not be written whole; nothing happened.
+            If the record is too large, or could not be written whole; nothing happened.
         """
+        if len(payload) > MAX_RECORD_BYTES:
+            raise StoreWriteError(
+                f"The edit was not accepted: it has {len(payload):,} bytes, and {MAX_RECORD_BYTES:,} is the "
+                "limit. Nothing was changed. Divide it into smaller edits."
+            )
         record = _record(payload)
         with self._mutex:
             try:

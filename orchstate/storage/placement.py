@@ -35,9 +35,9 @@ def prepare(path: Path, *, read_only: bool) -> None:
     Raises
     ------
     StoreError
-        If the path is a folder or a device, or is missing and `read_only` is set.
+        If the path is a folder or a device, may not be read, or is missing and `read_only` is set.
     ReadOnlyError
-        If the file may not be written and `read_only` is not set.
+        If the file or its folder may not be written and `read_only` is not set.
     StoreWriteError
         If it cannot be made.
     """
@@ -49,10 +49,10 @@ def prepare(path: Path, *, read_only: bool) -> None:
         _make(path)
     elif not path.is_file():
         raise StoreError(f"{str(path)!r} is no file but a device or a pipe. Choose another path.")
-    elif not read_only and not _is_writable(path):
-        raise ReadOnlyError(
-            f"{str(path)!r} may not be written. Open it with read_only=True, or make it writable."
-        )
+    elif not _may(path, os.R_OK):
+        raise StoreError(f"{str(path)!r} may not be read. Make it readable for you, or choose another path.")
+    elif not read_only:
+        _check_writable(path)
 
 
 def _make(path: Path) -> None:
@@ -67,10 +67,22 @@ def _make(path: Path) -> None:
         ) from error
 
 
-def _is_writable(path: Path) -> bool:
+def _check_writable(path: Path) -> None:
     # A file without any write permission is meant to be left alone, even by root.
-    mode = path.stat().st_mode
-    return bool(mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)) and os.access(path, os.W_OK)
+    has_permission = path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+    if not has_permission or not _may(path, os.W_OK):
+        raise ReadOnlyError(
+            f"{str(path)!r} may not be written. Open it with read_only=True, or make it writable."
+        )
+    if not _may(path.parent, os.W_OK):
+        raise ReadOnlyError(
+            f"The folder of {str(path)!r} may not be written, and a store needs files beside its own. "
+            "Open it with read_only=True, or make the folder writable."
+        )
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def journal_mode(path: Path, *, version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> JournalMode:

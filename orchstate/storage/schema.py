@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import CorruptStoreError, NewerSchemaError, StoreError
+from orchstate.storage.connection import transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,6 +49,8 @@ _STEPS: Final = (
             error TEXT NOT NULL, seq INTEGER NOT NULL, intent BLOB NOT NULL,
             PRIMARY KEY (writer, n)) WITHOUT ROWID""",
     ),
+    # Whether a row is really deleted is known once it is verified, so those are found by name too.
+    ("CREATE INDEX doc_deleted ON doc (kind, name_key) WHERE deleted <> 0",),
 )
 
 
@@ -96,16 +99,10 @@ def store_id(connection: sqlite3.Connection) -> str:
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file to the present tables; harmless when it has them."""
     for step in range(version_of(connection), len(_STEPS)):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             # Another process may have been faster.
             if version_of(connection) == step:
                 _run(connection, step)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
 
 def _run(connection: sqlite3.Connection, step: int) -> None:

@@ -37,7 +37,15 @@ from orchstate.errors import (
 from orchstate.locks import FairLock
 from orchstate.storage import forks, schema, tables
 from orchstate.storage.bell import Bell
-from orchstate.storage.connection import connect, fetch, impatience, is_operational, transaction, translated
+from orchstate.storage.connection import (
+    connect,
+    fetch,
+    impatience,
+    is_operational,
+    transaction,
+    translated,
+    unopened,
+)
 from orchstate.storage.engine import Commit, Decision, Revision, Row
 from orchstate.storage.placement import JournalMode, journal_mode, prepare
 from orchstate.storage.switching import quick_switching
@@ -70,9 +78,9 @@ class SqliteEngine:
     Raises
     ------
     StoreError
-        If the path is a folder, is not a database, or is another program's.
+        If the path is a folder, may not be read, is not a database, or is another program's.
     ReadOnlyError
-        If the file may not be written and `read_only` is not set.
+        If the file or its folder may not be written and `read_only` is not set.
     StoreLockedError
         If another program keeps the file locked.
     NewerSchemaError
@@ -110,7 +118,7 @@ class SqliteEngine:
             self._set_up(mode)
         except sqlite3.Error as error:
             self._close_connections(patience_s=None)
-            raise translated(error, path) from error
+            raise unopened(error, path, read_only=read_only) from error
         except BaseException:
             self._close_connections(patience_s=None)
             raise
@@ -392,8 +400,15 @@ class SqliteEngine:
             return
         try:
             is_ours = self._lock.acquire(timeout_s=self._timeout_s)
+        except PermissionError as error:
+            raise ReadOnlyError(
+                f"{error.filename!r} may not be written: {error.strerror}. "
+                "Open the store with read_only=True, or make this file writable."
+            ) from error
         except OSError as error:
-            raise StoreWriteError(f"{str(self._lock.path)!r} could not be used: {error}.") from error
+            raise StoreWriteError(
+                f"{str(self._lock.path)!r} could not be used: {error}. Mend it, or open the store elsewhere."
+            ) from error
         if not is_ours:
             raise StoreLockedError(
                 f"{str(self.path)!r} has been locked by another process for {self._timeout_s:g} s. "

@@ -1,6 +1,7 @@
 """Rows of the SQLite tables: written, read back, and verified whenever they are read.
 
-Every present row stands in the history too, so a damaged one is read from there.
+Every present row stands in the history too, so a damaged one is read from there. What a
+row says of itself counts only once it is verified: damage must not hide it from a query.
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ _INSERT_DOC: Final = (
 _INSERT_REV: Final = f"INSERT INTO rev ({_FIELDS}, checksum, {_CHANGE}) VALUES ({', '.join('?' * 24)})"  # noqa: S608
 _DOC: Final = f"SELECT {_FIELDS}, checksum FROM doc"  # noqa: S608
 _REV: Final = f"SELECT {_FIELDS}, checksum, {_CHANGE} FROM rev"  # noqa: S608
+# Rows that their own revision knows as living: damage has hidden them.
+_HIDDEN: Final = f"""{_DOC} WHERE deleted <> 0
+    AND EXISTS (SELECT 1 FROM rev WHERE rev.seq = doc.seq AND rev.deleted = 0)"""  # noqa: S608
+# Kinds of which a row stands in the history under another one: damage has made them up. A look at
+# one row of each is enough, since no damage turns one real kind into another.
+_MADE_UP: Final = """SELECT kind FROM doc
+    WHERE id IN (SELECT min(id) FROM doc WHERE deleted = 0 GROUP BY kind)
+    AND EXISTS (SELECT 1 FROM rev WHERE rev.seq = doc.seq AND rev.kind <> doc.kind)"""
+_ALL: Final = f"{_DOC} WHERE deleted = 0 UNION ALL {_HIDDEN} ORDER BY created_us, seq"
+_OF_KIND: Final = (
+    f"{_DOC} WHERE deleted = 0 AND kind IN (SELECT ? UNION {_MADE_UP}) "
+    f"UNION ALL {_HIDDEN} AND kind = ? ORDER BY created_us, seq"
+)
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -55,30 +69,33 @@ class Live:
         CorruptStoreError
             If it is damaged, and so is its place in the history.
         """
-        return self._first(self._query(f"{_DOC} WHERE id = ?", [id]))
+        return next(map(self._verified, self._query(f"{_DOC} WHERE id = ?", [id])), None)
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the living document of a name; raises as :meth:`get` does."""
-        sql = f"{_DOC} WHERE kind = ? AND name_key = ? AND deleted = 0"
-        return self._first(self._query(sql, [kind, name_key(name)]))
+        for are_deleted in ("deleted = 0", "deleted <> 0"):
+            found = self._query(
+                f"{_DOC} WHERE kind = ? AND name_key = ? AND {are_deleted}", [kind, name_key(name)]
+            )
+            for row in map(self._verified, found):
+                if _lives(row, kind):
+                    return row
+        return None
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
         """Return all living documents, by creation; those damaged beyond help are left out and logged."""
-        of_kind, values = ("AND kind = ?", [kind]) if kind else ("", [])
-        for found in self._query(f"{_DOC} WHERE deleted = 0 {of_kind} ORDER BY created_us, seq", values):
+        for found in self._query(_OF_KIND, [kind, kind]) if kind else self._query(_ALL, []):
             try:
-                row = self._first([found])
+                row = self._verified(found)
             except CorruptStoreError as error:
                 logger.error("%s", error)
                 continue
-            if row is not None:
+            if _lives(row, kind):
                 yield row
 
-    def _first(self, found: Sequence[tuple[Any, ...]]) -> Row | None:
-        if not found:
-            return None
-        row = _row(found[0])
-        return row if row.checksum() == found[0][_ROW_LENGTH] else self._from_history(row)
+    def _verified(self, found: tuple[Any, ...]) -> Row:
+        row = _row(found)
+        return row if row.checksum() == found[_ROW_LENGTH] else self._from_history(row)
 
     def _from_history(self, damaged: Row) -> Row:
         sql = f"{_REV} WHERE id = ? ORDER BY seq DESC LIMIT 1"
@@ -134,10 +151,9 @@ class Past:
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
         """Return all documents that lived then, by creation; damaged ones are left out and logged."""
-        of_kind, values = ("AND kind = ?", [kind]) if kind else ("", [])
-        latest = f"SELECT max(seq) FROM rev WHERE seq <= ? {of_kind} GROUP BY id"  # noqa: S608
-        sql = f"{_REV} WHERE seq IN ({latest}) AND deleted = 0 ORDER BY created_us, seq"
-        return (revision.row for revision in _sound(self._query(sql, [self._seq, *values])))
+        latest = "SELECT max(seq) FROM rev WHERE seq <= ? GROUP BY id"
+        found = self._query(f"{_REV} WHERE seq IN ({latest}) ORDER BY created_us, seq", [self._seq])
+        return (revision.row for revision in _sound(found) if _lives(revision.row, kind))
 
 
 def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> list[Revision]:
@@ -193,11 +209,13 @@ def free_name(connection: sqlite3.Connection, id: str) -> None:
 
 
 def damaged(query: Query) -> Iterator[str]:
-    """Yield one sentence per row whose checksum does not fit, and per gap in the history."""
-    for values in query(f"{_DOC}", []):
+    """Yield one sentence per row whose checksum or key does not fit, and per gap in the history."""
+    for values in query(f"SELECT {_FIELDS}, checksum, name_key FROM doc", []):  # noqa: S608
         row = _row(values)
         if row.checksum() != values[_ROW_LENGTH]:
             yield f"The present row of {_described(row)} is damaged."
+        elif name_key(row.name) != values[-1]:
+            yield f"The present row of {_described(row)} is not found by its name."
     seqs = 0
     for values in query(f"{_REV} ORDER BY seq", []):
         revision = _revision(values)
@@ -216,6 +234,10 @@ def _sound(found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
             yield revision
         else:
             logger.error("%s", _damage(revision.row))
+
+
+def _lives(row: Row, kind: str | None) -> bool:
+    return not row.deleted and kind in (None, row.kind)
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -129,8 +129,10 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(
 ) -> None:
     store = _kill_rounds(nursery, tmp_path, 60, mode=mode, journal="outbox")
     done, lost, twice = _check(tmp_path, store)
-    print(f"{mode}: 180 kills, {done} acknowledged edits, {len(lost)} lost, {len(twice)} twice")
+    resets = sum(len(_lines(log, "reset")) for log in tmp_path.glob("*.log"))
+    print(f"{mode}: 180 kills, {done} edits, {resets} resets, {len(lost)} lost, {len(twice)} twice")
     assert done > 1000
+    assert resets > 100
     assert not lost, f"{len(lost)} of {done} are lost, such as {lost[:5]}"
     assert not twice
     with open_store(store, read_only=True) as opened:
@@ -138,8 +140,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(
     assert not list((tmp_path / "store.db.outbox").iterdir())
 
 
-@pytest.mark.parametrize("journal", ["queue", "buffered"])
-def test_a_journal_that_buffers_in_the_process_loses_edits(
+@pytest.mark.parametrize("journal", ["queue", "buffered", "hasty"])
+def test_a_journal_that_buffers_in_the_process_or_is_reset_too_early_loses_edits(
     journal: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     """The negative control: the same harness finds the loss where there is one."""

@@ -20,6 +20,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from orchstate import opening
+from orchstate.storage import outbox
 from orchstate.storage.outbox import MemoryJournal, Outbox
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -58,15 +59,42 @@ class BufferedJournal(MemoryJournal):
         return cls(folder, writer)
 
 
-JOURNALS: dict[str, Any] = {"outbox": Outbox, "queue": QueueJournal, "buffered": BufferedJournal}
+class LoggedOutbox(Outbox):
+    """The outbox itself, which also logs that it was reset."""
+
+    log = -1
+
+    def reset(self) -> None:
+        super().reset()
+        os.write(self.log, b'{"reset": []}\n')
+
+
+class HastyOutbox(LoggedOutbox):
+    """A negative control: forgets records without waiting for their outcome."""
+
+    def append(self, payload: bytes) -> None:
+        if self.is_large:
+            self.reset()
+        super().append(payload)
+
+
+JOURNALS: dict[str, Any] = {
+    "outbox": LoggedOutbox,
+    "hasty": HastyOutbox,
+    "queue": QueueJournal,
+    "buffered": BufferedJournal,
+}
+# Ten edits: kills should meet writers that reset their outbox all the time.
+RESET_BYTES = 2_000
 
 
 def write_until_killed(store: str, log: str, *, number: int, mode: str, journal: str, seed: int) -> None:
     """Edit one config of this writer and one of all writers, in bursts of any length, for ever."""
     opening.SqliteEngine = functools.partial(SqliteEngine, mode=mode)  # type: ignore[assignment, misc]
     opening.Outbox = JOURNALS[journal]
+    outbox.RESET_BYTES = RESET_BYTES  # type: ignore[misc]
     chance = random.Random(seed)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    out = LoggedOutbox.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     opened = opening.open(store, actor=f"writer {number}")
     own = opened.configs.upsert(f"own {number}", "openai")
     shared = opened.configs.upsert("shared", "openai")
@@ -80,7 +108,9 @@ def write_until_killed(store: str, log: str, *, number: int, mode: str, journal:
         config.seed = value
         os.write(out, json.dumps({"done": [name, value]}).encode() + b"\n")
         if chance.random() < 0.03:
-            # Kills should also meet a writer that has caught up.
+            # Kills should also meet a writer that has caught up, and resets its outbox with the next edit.
+            if chance.random() < 0.5:
+                opened.flush()
             time.sleep(chance.uniform(0, 0.01))
 
 

@@ -104,6 +104,29 @@ def test_renaming_twice_adds_it_once(store: Store) -> None:
     assert list(store.configs) == ["gpt", "gpt 2"]
 
 
+@pytest.mark.parametrize("active", [None, "other"])
+def test_a_plan_with_an_active_config_can_be_renamed_again(store: Store, active: str | None) -> None:
+    store.configs.upsert("gpt", "openai", model="ours")
+    store.configs.upsert("other", "ollama")
+    store.active = active
+    plan = store.plan_import(setup(openai(model="theirs"), active="gpt"))
+    plan.apply("rename")
+    before, chosen = store.flush(), store.active
+    for again in (plan, store.plan_import(setup(openai(model="theirs"), active="gpt"))):
+        result = again.apply("rename")
+        assert (result.added, result.changed) == ((), ())
+    assert (store.flush(), store.active) == (before, chosen)
+
+
+def test_another_choice_of_the_active_config_makes_a_plan_stale_for_renaming_too(store: Store) -> None:
+    store.configs.upsert("gpt", "openai", model="ours")
+    plan = store.plan_import(setup(openai(model="theirs"), active="gpt"))
+    plan.apply("rename")
+    store.active = store.configs.upsert("other", "ollama")
+    with pytest.raises(SetupError, match=r"has changed since this plan was made: active 'gpt' would now"):
+        plan.apply("rename")
+
+
 def test_rename_goes_on_to_the_next_free_number(store: Store) -> None:
     for name in ("gpt", "gpt 2"):
         store.configs.upsert(name, "openai", model="ours")
@@ -165,7 +188,7 @@ def test_an_import_that_cannot_be_written_changes_nothing(tmp_path: Path) -> Non
         plan = store.plan_import(TWO)
         before = store.flush()
         _fill_the_disk(store)
-        with pytest.raises(StoreWriteError):
+        with pytest.raises(StoreWriteError, match=r"was not accepted: .*No space left.* Nothing was changed"):
             plan.apply()
         assert (list(store.configs), gpt.model, store.flush()) == (["gpt"], "old", before)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import orchstate as orch
 from orchstate.errors import SetupError
+from orchstate.exchange.definitions import plan_definitions
+from orchstate.exchange.export import setup_of
 from orchstate.exchange.reading import read_setup
+from orchstate.models.secret import SecretRef
 from tests.exchange.samples import LAB
 
 if TYPE_CHECKING:
@@ -70,6 +74,32 @@ def test_the_way_to_authenticate_is_said_where_only_the_key_tells_it(store: Stor
     claude.auth_token = KEY
     exported = _config(store, tmp_path, "claude")
     assert (exported["auth"], exported["secrets"]) == ("auth_token", {"auth_token": {"source": "asked"}})
+
+
+def test_a_config_that_is_deleted_meanwhile_is_left_out(store: Store) -> None:
+    for name in ("a", "b", "c"):
+        store.configs.create("ollama", name=name)
+    seen = Seen(store, dict(store.configs))
+    store.configs["b"].delete()
+    assert [config["name"] for config in setup_of(seen)["configs"]] == ["a", "c"]
+    assert plan_definitions([LAB], seen)[0][0].action == "add"
+
+
+@dataclass
+class Seen:
+    """A store whose configs are listed as they were before somebody deleted one of them."""
+
+    store: Store
+    configs: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def test_a_key_that_stands_for_a_name_is_not_exported(store: Store, tmp_path: Path) -> None:
+    leak = "gsk_LEAK0123456789"
+    store.configs.create("openai", name="gpt", api_key=SecretRef(source="env", name=leak))
+    assert _config(store, tmp_path)["secrets"] == {"api_key": {"source": "asked"}}
 
 
 def test_no_key_is_asked_for_where_none_is_used(store: Store, tmp_path: Path) -> None:

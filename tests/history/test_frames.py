@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from contract.notes import ME
 
 import orchstate
+from orchstate.history.frames import configs_frame
+from orchstate.models.intent import Intent, Operation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +101,15 @@ def test_what_was_deleted_or_renamed_is_found_by_the_name_it_had(store: Store) -
         store.history.changes("nobody")
 
 
+def test_only_configs_are_found_by_a_name_and_everything_by_its_id(store: Store) -> None:
+    store.snapshot("early")
+    with pytest.raises(orchstate.NotFoundError, match="Nothing called 'early' is or was in this store"):
+        store.history.changes("early")
+    store.snapshot("O")
+    assert set(store.history.changes("o")["kind"]) == {"config"}
+    assert set(store.history.changes(store.settings.id)["kind"]) == {"settings"}
+
+
 def test_own_edits_are_in_the_history_at_once(store: Store) -> None:
     store.configs["gpt"].seed = 7
     assert store.history.changes("gpt", field="seed")["new"].tolist() == [7]
@@ -151,6 +164,32 @@ def test_revisions_have_fixed_columns_and_dtypes(store: Store) -> None:
     assert frame["op"].tolist() == ["create", "delete"]
     fields = [name for name in frame.columns if name not in REVISIONS]
     assert {str(frame.dtypes[name]) for name in fields} == {"object"}
+
+
+def test_a_field_that_is_called_like_a_fixed_column_has_one_of_its_own(store: Store) -> None:
+    store.snapshot("early")
+    store.flush()
+    frame = store.history.revisions(store._state.find("snapshot", "early") or "")
+    assert rows(frame, "seq", "op", "actor", "field.seq") == [(7, "create", "me", 6)]
+
+
+def test_values_without_a_definition_hide_no_column_of_all_configs() -> None:
+    values = {"name": "old", "provider": "gone", "ready": "steady", "revision": "b", "heat": 1}
+    made = Operation("create", "config", str(uuid.uuid4()), "old", values)
+    with orchstate.open(":memory:") as store:
+        store._engine.commit("elsewhere", [Intent(1, "t", 1, ME, (made,))], store._state._writer._decide)
+        store.refresh()
+        frame = store.configs.to_frame()
+    assert rows(frame, "ready", "revision", "field.ready", "field.revision", "heat") == [
+        (False, 1, "steady", "b", 1)
+    ]
+
+
+def test_a_config_that_is_deleted_meanwhile_is_left_out(store: Store) -> None:
+    store.configs.create("ollama", name="gone")
+    seen = list(store.configs.values())
+    store.configs["gone"].delete()
+    assert configs_frame(seen).index.tolist() == ["gpt"]
 
 
 def test_times_are_exact(store: Store) -> None:

@@ -118,6 +118,29 @@ def test_an_edit_counts_from_its_commit_and_not_from_its_acceptance(store: Store
     assert store.at(7).configs["gpt"].temperature == 1.7  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def test_the_ends_of_the_calendar_are_moments_too(
+    store: Store, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for first in ("0001-01-01", datetime.datetime.min, "0001-01-01T00:00+09:00", "0001-01-01T00:00Z"):
+            with pytest.raises(NotFoundError, match="is before this store's first change"):
+                store.at(first)
+            assert len(store.history.changes(since=first)) == len(store.history.changes())
+        for last in ("9999-12-31T23:59:59", datetime.datetime.max, "9999-12-31T23:59-09:00"):
+            assert store.at(last).seq == 6
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_no_time_is_no_moment(store: Store) -> None:
+    with pytest.raises(ValidationError, match=r"NaT is no moment\. Give a seq, a datetime"):
+        store.at(pd.NaT)  # type: ignore[arg-type]
+
+
 # -- the past -------------------------------------------------------------------------------
 
 

@@ -48,6 +48,7 @@ def test_what_json_has_no_form_for_is_refused(value: object) -> None:
         ('{"a": NaN}', "has NaN"),
         ("[-Infinity]", "has -Infinity"),
         ("[1e999]", "has 1e999, which is too large"),
+        ("[" + "9" * 5000 + "]", "has a number of 5000 digits, which is too large"),
         (b"\xff\xfe\xff", "is not"),
         (b'"\x80"', r"is not UTF-8 text \(byte 1\)"),
         ("[" * 65 + "]" * 65, "deeper than 64 levels"),

@@ -6,9 +6,11 @@ import hashlib
 
 import pytest
 
+from orchstate.models.canonical import canonical, parse
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import datetime_of
 from orchstate.models.secret import SecretRef, env
+from orchstate.providers.documents import UnknownProviderDocument
 from orchstate.providers.registry import Registry
 
 OPENAI = Registry(folders=[]).document_class("openai")
@@ -51,6 +53,29 @@ def test_what_does_not_change_the_behaviour_does_not_change_the_fingerprint(othe
 )
 def test_what_changes_the_behaviour_changes_the_fingerprint(other: ConfigDocument) -> None:
     assert config_fingerprint(other) != config_fingerprint(config())
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        config(),
+        config(model="gpt-y", temperature=1, seed=3, headers={"X-Team": "é"}, stop="a"),
+        config(api_key=SecretRef(source="keyring", name="x"), tags=["a"], stash={"lab": {"heat": 1}}),
+        config(base_url="http://127.0.0.1:1/v1", api_key=env("K"), organization=""),
+    ],
+)
+def test_a_machine_without_the_definition_has_the_same_fingerprint(known: ConfigDocument) -> None:
+    elsewhere = Registry(folders=[]).document_class("nobody-has-it")
+    envelope = {"id": "1", "created_at": datetime_of(0), "updated_at": datetime_of(0)}
+    unknown = elsewhere.from_body(envelope, parse(canonical(known.body())))
+    assert config_fingerprint(unknown) == config_fingerprint(known)
+
+
+def test_without_the_definition_other_settings_have_another_fingerprint() -> None:
+    envelope = {"id": "1", "created_at": datetime_of(0), "updated_at": datetime_of(0)}
+    bodies = [{"name": "a", "provider": "gone", "heat": heat} for heat in (0, 1)]
+    one, other = (UnknownProviderDocument.from_body(envelope, body) for body in bodies)
+    assert config_fingerprint(one) != config_fingerprint(other)
 
 
 def test_a_fingerprint_is_the_same_in_every_version_on_every_machine() -> None:

@@ -27,6 +27,15 @@ def test_what_cannot_be_a_variable_is_refused(name: object) -> None:
         env(name)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("key", ["sk-proj-LEAK", "gsk_abc123LEAKabcdef0123456789", "two LEAK words"])
+def test_a_key_that_is_given_for_a_name_is_refused_and_in_no_error(key: str) -> None:
+    with pytest.raises(ValidationError, match=r"given to orch\.env\(\) cannot be used: this") as caught:
+        env(key)
+    frame = caught.tb.tb_next
+    assert frame is not None
+    assert "LEAK" not in f"{caught.value} {frame.tb_frame.f_locals}"
+
+
 def test_nothing_is_there_to_read_where_none_is_set() -> None:
     with pytest.raises(SecretUnavailableError, match="No key is set"):
         SecretRef().get_secret_value()

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from datetime import UTC, datetime
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 
 from orchstate.errors import Issue
 from orchstate.models.secret import SecretRef
-from orchstate.models.values import FrozenMap, PlainMap, Section, StringMap, Strings, is_same, to_plain
+from orchstate.models.values import (
+    FrozenMap,
+    PlainMap,
+    Section,
+    StringMap,
+    Strings,
+    is_same,
+    to_number,
+    to_plain,
+    to_whole,
+)
 
 
 class Sample(BaseModel):
@@ -97,3 +110,31 @@ def test_plain_values_have_plain_types() -> None:
 def test_what_has_no_plain_form_says_so() -> None:
     with pytest.raises(TypeError, match=r"object at .* has no plain JSON form"):
         to_plain(object())
+
+
+@pytest.mark.parametrize(
+    "given", [5, 5.0, np.int64(5), np.uint8(5), np.float64(5.0), np.float32(5.0), np.array(5)]
+)
+def test_a_whole_number_of_any_kind_becomes_a_plain_one(given: object) -> None:
+    assert is_same(to_whole(given), 5)
+
+
+@pytest.mark.parametrize(
+    "given", [True, np.bool_(True), "5", None, 5.5, math.inf, math.nan, np.float32(0.5), [5]]
+)
+def test_what_is_no_whole_number_is_left_for_its_rule_to_refuse(given: object) -> None:
+    assert to_whole(given) is given
+
+
+@pytest.mark.parametrize("given", [0.5, np.float64(0.5), np.float32(0.5), np.float16(0.5), Fraction(1, 2)])
+def test_a_number_of_any_kind_becomes_a_plain_one(given: object) -> None:
+    assert is_same(to_number(given), 0.5)
+
+
+def test_a_whole_number_where_any_is_allowed_becomes_a_plain_one() -> None:
+    assert is_same(to_number(np.int64(2)), 2.0)
+
+
+@pytest.mark.parametrize("given", [True, np.bool_(True), "0.5", None, 1j, [0.5], 10**400])
+def test_what_is_no_number_is_left_for_its_rule_to_refuse(given: object) -> None:
+    assert to_number(given) is given

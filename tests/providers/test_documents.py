@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchstate.errors import ValidationError
+from orchstate.models.canonical import canonical
 from orchstate.models.secret import SecretRef
 from orchstate.providers.documents import UnknownProviderDocument, document_class, is_set
 from tests.providers.definitions import NOW, document, lab
@@ -55,9 +57,9 @@ def test_a_secret_is_a_reference():
         ({"note": "a\nb"}, r"note: 'a\\nb' has a line break or control character in it. Remove it"),
         ({"model": 5}, r"model: 5 is not text"),
         ({"base_url": "example.com"}, r"base_url: 'example.com' is not a URL .* http:// or https://"),
-        ({"headers": ["X"]}, r"headers: \['X'\] is not a mapping such as"),
+        ({"headers": ["X"]}, r"headers: a value of the type list is not a mapping such as"),
         ({"headers": {" X": "1"}}, r"headers: ' X' is not a name"),
-        ({"headers": {"X": "1\r\nY: 2"}}, r"headers: '1\\r\\nY: 2' has a line break"),
+        ({"headers": {"X": "1\r\nY: 2"}}, r"headers: the value of 'X' has a line break"),
         ({"auth": "token"}, r"auth: 'token' is not a way to authenticate with Our lab's server. Ways: 'key'"),
         ({"note": "x", "size": "small"}, r"note and size cannot both be set. Set one of them to None"),
     ],
@@ -75,6 +77,20 @@ def test_empty_text_means_not_set(name: str, empty: str):
     assert document(lab(), **{name: empty}).at(name) is None
 
 
+def test_numbers_of_any_kind_are_stored_as_plain_ones():
+    made = document(lab(), limit=np.int64(5), heat=np.float32(0.5))
+    assert (type(made.limit), type(made.heat)) == (int, float)
+    assert canonical(made.replaced({"limit": 7.0, "heat": 1}).body()) == (
+        '{"heat":1.0,"limit":7,"name":"gpt","provider":"lab"}'
+    )
+
+
+@pytest.mark.parametrize("limit", [True, np.bool_(True), 7.5, "7"])
+def test_what_is_no_whole_number_is_refused(limit: Any):
+    with pytest.raises(ValidationError, match=r"limit: .* is not a whole number"):
+        document(lab()).replaced({"limit": limit})
+
+
 def test_a_trailing_slash_of_a_url_is_kept():
     assert document(lab(), base_url="http://127.0.0.1/v1/").at("base_url") == "http://127.0.0.1/v1/"
 
@@ -84,6 +100,27 @@ def test_a_key_among_the_headers_is_refused_and_not_quoted(header: str):
     with pytest.raises(ValidationError, match=f"'{header}' carries a key") as caught:
         document(lab()).replaced({"headers": {header: "Bearer sk-very-secret"}})
     assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"X": "sk-LEAK\n"}, r"headers: the value of 'X' has a line break or control character in it"),
+        ({"X": b"sk-LEAK"}, r"headers\.X: a value of the type bytes is not text"),
+        ({"X": ["sk-LEAK"]}, r"headers\.X: a value of the type list is not text"),
+        (
+            {"X-Auth-Key": "sk-LEAK"},
+            r"headers: 'X-Auth-Key' carries a key, and this mapping is stored in plain",
+        ),
+        ("Authorization: sk-LEAK", r"headers: a value of the type str is not a mapping such as"),
+        ([("X", "sk-LEAK")], r"headers: a value of the type list is not a mapping such as"),
+        ({"X": "sk-LEAK\ud800"}, r"headers\.X: it has half a character in it"),
+    ],
+)
+def test_no_value_of_a_mapping_is_quoted(headers: Any, message: str):
+    with pytest.raises(ValidationError, match=message) as caught:
+        document(lab()).replaced({"headers": headers})
+    assert "LEAK" not in str(caught.value)
 
 
 def test_a_literal_key_is_refused_and_not_quoted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traitlets
 
+import orchstate
 from orchstate.config import Config
 from orchstate.models.config import ConfigDocument
 from orchstate.providers.names import RESERVED, TRAITLETS_NAMES, name_problem
@@ -23,6 +24,14 @@ def test_everything_a_config_offers_is_reserved():
     public = {name for name in dir(Config) if not name.startswith("_")}
     assert {"revision", "sync_state", "form", "check"} <= public
     assert public <= RESERVED
+
+
+def test_the_fixed_columns_of_frames_are_reserved():
+    with orchstate.open(":memory:") as store:
+        store.configs.create("ollama", name="o")
+        frames = [store.configs["o"].history(), store.configs.to_frame()]
+    fixed = {str(column) for frame in frames for column in frame.columns} - {"model"}
+    assert {"seq", "at", "op", "actor", "ready", "provider"} <= fixed <= RESERVED
 
 
 def test_ordinary_names_are_free():

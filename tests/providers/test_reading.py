@@ -34,12 +34,12 @@ def test_a_definition_is_read_with_all_its_parts():
         (lab_text(id="Lab 1"), r"at id: 'Lab 1' is not an id: lower-case letters"),
         (lab_text(sdk="curl"), r"at sdk: 'curl' is not one of 'openai', 'anthropic' or 'ollama'"),
         (lab_text(lable="x"), r"at lable: there is no such key. Did you mean 'label'\?"),
-        (lab_text(xyzzy="x"), r"at xyzzy: there is no such key. There are: format, version, id"),
+        (lab_text(xyzzy="x"), r"at xyzzy: there is no such key. There are: 'format', 'version', 'id'"),
         (lab_text(base_url="ftp://x"), r"at base_url: 'ftp://x' is not a URL that can be called"),
         (lab_text(base_url=None), r"at base_url: give an address here, or a required field 'base_url'"),
         (lab_text(links={"keys": "here"}), r"at links.keys: 'here' is not a URL"),
         (lab_text(models={"date": "soon"}), r"at models.date: 'soon' is not a day, such as"),
-        (lab_text(targets={"litellm": 1}), r"at targets.litellm: 1 is not text"),
+        (lab_text(targets={"litellm": 1}), r"at targets.litellm: a value of the type int is not text"),
         (lab_text(fields={}), r"at fields: {} is not a list of values"),
         (lab_text(fields=["x"]), r"at fields\[0\]: expected an object in braces, not 'x'"),
         (lab_text(auth=[MODE | {"fields": ["no"]}]), r"at auth\[0\].fields\[0\]: 'no' is not one of this"),
@@ -60,7 +60,7 @@ def test_a_faulty_file_is_refused_with_the_place_and_what_was_expected(text: str
         ({"name": "class"}, r"fields\[0\].name: 'class' cannot be .*: Python keeps such names"),
         ({"name": "update"}, r"fields\[0\].name: 'update' cannot be .*: every config has something else"),
         ({"type": "numbr"}, r"fields\[0\].type: 'numbr' is not one of 'text', 'secret'"),
-        ({"minimun": 1}, r"fields\[0\].minimun: there is no such key. Did you mean 'minimum'\?"),
+        ({"minimun": 1}, r"fields\[0\].minimun: there is no such key. Did you mean 'minimum' or 'maximum'\?"),
         ({"minimum": "1"}, r"fields\[0\].minimum: expected a number, not '1'"),
         ({"minimum": 3, "maximum": 1}, r"fields\[0\].minimum: the minimum 3 is above the maximum 1"),
         ({"type": "text", "maximum": 1}, r"fields\[0\].type: minimum, maximum and step belong to"),
@@ -99,7 +99,9 @@ def test_two_fields_that_differ_only_in_case_are_refused():
 
 
 def test_the_error_knows_its_file_and_path():
-    with pytest.raises(SetupError) as caught:
+    with pytest.raises(
+        SetupError, match=r"mine\.json at fields\[0\]\.minimum: the minimum 3 is above"
+    ) as caught:
         read_definition(with_field(minimum=3, maximum=1), "mine.json")
     assert (caught.value.source, caught.value.path) == ("mine.json", "fields[0].minimum")
 

@@ -15,6 +15,7 @@ from orchstate.providers.urls import check_url, origin
         "http://[::1]:8080",
         "https://example.com/users/@me?x=a@b",
         "HTTPS://EXAMPLE.com",
+        "https://example.com/v1?api-version=2024-10-21&max_tokens=5",
     ],
 )
 def test_a_callable_address_is_kept_as_it_is(url: str):
@@ -50,6 +51,23 @@ def test_a_password_is_refused_and_not_quoted(url: str):
     with pytest.raises(ValueError, match="must not hold a user name or password") as caught:
         check_url(url)
     assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/v1?api_key=sk-LEAK",
+        "http://example.com/v1?a=1&access%5Ftoken=sk-LEAK",
+        "http://example.com/v1#token=sk-LEAK",
+        "http://example .com/v1?key=sk-LEAK",
+    ],
+)
+def test_a_key_among_the_parameters_is_refused_and_not_quoted(url: str):
+    with pytest.raises(
+        ValueError, match=r"must not hold a key among its parameters.*into the key field"
+    ) as caught:
+        check_url(url)
+    assert "LEAK" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,21 @@ class HangingBackend(DictBackend):
 
 
 class RaisingBackend(DictBackend):
-    """Raises one error at every read, and at every write."""
+    """Raises one error at every read, and at every write, until it is taken away."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
-        self.error = error
+        self.error: BaseException | None = error
 
     def get_password(self, service: str, username: str) -> str | None:
-        raise self.error
+        if self.error:
+            raise self.error
+        return super().get_password(service, username)
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        raise self.error
+        if self.error:
+            raise self.error
+        super().set_password(service, username, password)
 
 
 class LeakyBackend(DictBackend):

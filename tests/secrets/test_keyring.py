@@ -105,7 +105,7 @@ def test_an_unusable_backend_gets_no_key_and_gives_none_away(
 def test_the_error_of_the_probe_has_its_cause(use_backend: UseBackend) -> None:
     cause = errors.InitError("no collection")
     use_backend(made.RaisingBackend(cause))
-    with pytest.raises(SecretUnavailableError) as caught:
+    with pytest.raises(SecretUnavailableError, match="it could not be opened; unlock it") as caught:
         KeyringStore().get("gpt")
     assert caught.value.__cause__ is cause
 
@@ -187,6 +187,39 @@ def test_a_keyring_that_was_unlocked_in_the_meantime_is_used_again(use_backend: 
     _wait_until(lambda: store.problem() is None)
     store.set("gpt", "sk-1")
     assert (store.get("gpt"), repr(store)) == ("sk-1", "<KeyringStore (ready)>")
+
+
+@pytest.mark.parametrize("error", [errors.KeyringLocked("dismissed"), errors.InitError("no collection")])
+@pytest.mark.parametrize("in_chain", [False, True])
+def test_a_keyring_that_was_locked_is_looked_at_again_at_the_next_use(
+    use_backend: UseBackend, error: Exception, in_chain: bool
+) -> None:
+    backend = made.RaisingBackend(error)
+    use_backend(made.chain(fail.Keyring(), backend) if in_chain else backend)
+    store = KeyringStore(again_s=0.0)
+    assert "unlock it" in str(store.problem())
+    backend.error = None
+    store.set("gpt", "sk-1")
+    assert (store.get("gpt"), store.problem(), repr(store)) == ("sk-1", None, "<KeyringStore (ready)>")
+
+
+def test_a_locked_keyring_is_not_looked_at_all_the_time(use_backend: UseBackend) -> None:
+    backend = made.RaisingBackend(errors.KeyringLocked("dismissed"))
+    use_backend(backend)
+    store = KeyringStore(again_s=0.3)
+    before = time.monotonic()
+    assert "it is locked; unlock it and try again" in str(store.problem())
+    backend.error = None
+    _wait_until(lambda: store.problem() is None)
+    assert time.monotonic() - before >= 0.3
+
+
+def test_a_keyring_that_cannot_keep_keys_is_not_looked_at_again(use_backend: UseBackend) -> None:
+    backend = made.ReadOnlyBackend()
+    use_backend(backend)
+    store = KeyringStore(again_s=0.0)
+    assert {store.problem() for _ in range(3)} == {"its backend cannot store keys"}
+    assert backend.calls == ["get"]
 
 
 def test_a_late_write_does_not_overtake_a_later_one(use_backend: UseBackend) -> None:

@@ -113,6 +113,41 @@ def test_a_locked_keyring_without_a_screen_to_unlock_it_on_falls_back_at_once(
     assert logged == printed.removeprefix("vault True ")
 
 
+UNLOCKED_LATER = """
+import logging
+logging.disable()
+print(secrets.backend.source, secrets.notice, flush=True)
+sys.stdin.readline()
+time.sleep(2.0)
+print(secrets.write("gpt/api_key", "sk-real").source, secrets.notice)
+"""
+
+
+@pytest.mark.keyring
+def test_a_keyring_that_is_unlocked_later_is_taken_by_the_same_process(
+    secret_service: RunningService, tmp_path: Path
+) -> None:
+    program = PROGRAM.format(statement=UNLOCKED_LATER)
+    with secret_service.locked():
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "vault.json")],
+            env=dict(secret_service.environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("vault The keyring of this machine cannot be used")
+    printed, _ = process.communicate("it is unlocked now\n", timeout=30)
+    assert printed.strip() == "keyring None"
+    assert secret_service.lookup(service="orchstate", username="gpt/api_key") == "sk-real"
+    run(
+        "secrets.delete(SecretRef(source='keyring', name='gpt/api_key'))",
+        secret_service.environment,
+        tmp_path,
+    )
+
+
 @pytest.mark.keyring
 def test_a_locked_keyring_with_a_screen_is_taken_without_opening_a_window(
     secret_service: RunningService, tmp_path: Path

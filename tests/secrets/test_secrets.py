@@ -121,7 +121,7 @@ def test_a_keyring_that_hangs_is_replaced_by_the_vault_within_the_limit(
 def test_a_keyring_that_answers_late_is_taken_while_the_vault_is_not_open(
     use_backend: UseBackend, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeyringStore.__init__, "__kwdefaults__", {"limit_s": 0.05})
+    monkeypatch.setattr(KeyringStore.__init__, "__kwdefaults__", {"limit_s": 0.05, "again_s": 2.0})
     backend = made.HangingBackend()
     use_backend(backend)
     secrets = Secrets(vault_path=path)
@@ -136,7 +136,7 @@ def test_a_keyring_that_answers_late_is_taken_while_the_vault_is_not_open(
 def test_an_open_vault_stays_in_use_when_the_keyring_answers_late(
     use_backend: UseBackend, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeyringStore.__init__, "__kwdefaults__", {"limit_s": 0.05})
+    monkeypatch.setattr(KeyringStore.__init__, "__kwdefaults__", {"limit_s": 0.05, "again_s": 2.0})
     backend = made.HangingBackend()
     use_backend(backend)
     secrets = Secrets(vault_path=path)
@@ -282,12 +282,18 @@ def test_white_space_around_a_key_is_taken_off_with_a_warning_at_the_line_that_h
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("gpt", ""), ("gpt", "sk-hidden\nsk"), ("", "sk-hidden"), ("gpt", None)]
+    ("name", "value", "rule"),
+    [
+        ("gpt", "", "The key is empty"),
+        ("gpt", "sk-hidden\nsk", "has a line break or control character at position 10 of 12"),
+        ("", "sk-hidden", "A key needs a name to be kept under"),
+        ("gpt", None, "A key is text, not NoneType"),
+    ],
 )
-def test_what_cannot_be_a_key_changes_nothing(path: Path, name: str, value: str) -> None:
+def test_what_cannot_be_a_key_changes_nothing(path: Path, name: str, value: str, rule: str) -> None:
     secrets = Secrets("memory", vault_path=path)
     secrets.write("gpt", "sk-1")
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ValidationError, match=rule) as caught:
         secrets.write(name, value)
     assert_keeps_quiet(caught.value, "sk-hidden")
     assert secrets.read(IN_MEMORY) == "sk-1"
@@ -301,14 +307,16 @@ def test_a_key_that_could_not_be_written_is_in_no_error(
     use_backend: UseBackend, path: Path, backend: KeyringBackend
 ) -> None:
     use_backend(backend)
-    with pytest.raises(SecretUnavailableError) as caught:
+    with pytest.raises(
+        SecretUnavailableError, match=r"is locked|was not saved|gave back another key"
+    ) as caught:
         Secrets(vault_path=path).write("gpt", "sk-hidden")
     assert_keeps_quiet(caught.value, "sk-hidden")
 
 
 def test_a_wrong_passphrase_is_in_no_error(without_keyring: Secrets) -> None:
     without_keyring.unlock(PASSPHRASE)
-    with pytest.raises(WrongPassphraseError) as caught:
+    with pytest.raises(WrongPassphraseError, match="does not open the vault") as caught:
         without_keyring.unlock("wrong horse hidden")
     assert_keeps_quiet(caught.value, "wrong horse hidden")
 

@@ -59,7 +59,7 @@ def test_a_wrong_passphrase_is_told_from_damage(vault: VaultStore) -> None:
 
 def test_a_wrong_passphrase_leaves_an_open_vault_open(vault: VaultStore) -> None:
     vault.set("gpt", "sk-1")
-    with pytest.raises(WrongPassphraseError):
+    with pytest.raises(WrongPassphraseError, match="does not open the vault"):
         vault.unlock("wrong horse")
     assert vault.get("gpt") == "sk-1"
 

@@ -66,7 +66,7 @@ def test_no_flipped_byte_is_overwritten(full_vault: VaultStore, flip: int) -> No
         damaged = whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :]
         full_vault.path.write_bytes(damaged)
         full_vault.lock()
-        with pytest.raises(VaultCorruptError):
+        with pytest.raises(VaultCorruptError, match=r"The vault file .*is damaged"):
             full_vault.unlock(PASSPHRASE)
             full_vault.set("gpt", "sk-3")
         assert full_vault.path.read_bytes() == damaged

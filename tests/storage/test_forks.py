@@ -12,39 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from contract.notes import created, decide, intent
+from testbed.forking import in_child
 
 import orchstate
 from orchstate.errors import ForkedStoreError
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from orchstate.storage.placement import JournalMode
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-def in_child(work: Callable[[], object]) -> str:
-    """Return what `work` returns in a forked child; a child that hangs for 30 s is killed."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            text = f"{work()}"
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    guard = threading.Timer(30, os.kill, (pid, 9))
-    guard.start()
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(pid, 0)
-    guard.cancel()
-    return said
 
 
 def test_twenty_forks_under_a_busy_writer_harm_nobody(tmp_path: Path) -> None:
@@ -69,6 +48,20 @@ def test_twenty_forks_under_a_busy_writer_harm_nobody(tmp_path: Path) -> None:
         seeds = store.history.changes("gpt", field="seed")["new"].tolist()
         assert seeds == accepted
         assert store._engine.check() == []
+
+
+def test_no_child_inherits_the_quick_switches_of_a_commit(tmp_path: Path) -> None:
+    usual = sys.getswitchinterval()
+    with orchstate.open(tmp_path / "store.db") as store:
+        gpt = store.configs.create("openai", name="gpt")
+        said = set()
+        for n in range(60):
+            # So that the writer is at its work, somewhere else in it each time.
+            gpt.update(seed=n)
+            time.sleep(0.0005 * (n % 8))
+            said.add(in_child(sys.getswitchinterval))
+    assert said == {str(usual)}
+    assert sys.getswitchinterval() == usual
 
 
 def test_a_child_may_read_what_is_in_memory(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ import pytest
 from testbed.disk import small_files
 
 from orchstate.errors import StoreWriteError
-from orchstate.storage.outbox import DAMAGED_SUFFIX, RESET_BYTES, Outbox, adopt_all, scan
+from orchstate.storage.outbox import (
+    DAMAGED_SUFFIX,
+    MAX_RECORD_BYTES,
+    RESET_BYTES,
+    Outbox,
+    adopt_all,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +103,20 @@ def test_a_write_that_is_cut_short_is_refused_and_leaves_nothing(outbox: Outbox)
     assert outbox.path.stat().st_size == size
     outbox.append(b"small")
     assert outbox.records().records == (*PAYLOADS, b"small")
+
+
+def test_a_record_that_no_reader_would_accept_is_refused_and_leaves_nothing(outbox: Outbox) -> None:
+    with pytest.raises(StoreWriteError, match=r"67,108,865 bytes, and 67,108,864 is the limit\. Nothing was"):
+        outbox.append(bytes(MAX_RECORD_BYTES + 1))
+    outbox.append(b"small")
+    assert outbox.records().records == (*PAYLOADS, b"small")
+
+
+def test_the_largest_record_is_found_again(outbox: Outbox) -> None:
+    largest = bytes(MAX_RECORD_BYTES)
+    outbox.append(largest)
+    outbox.append(b"small")
+    assert outbox.records().records == (*PAYLOADS, largest, b"small")
 
 
 def test_a_write_that_fails_is_refused_and_leaves_nothing(outbox: Outbox) -> None:

@@ -1,0 +1,60 @@
+"""What the name of an environment variable may be: anything but what is more likely a key.
+
+A key that is given for a name by mistake would be stored and shown as one, so nothing
+here quotes what it was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+# Of OpenAI, Stripe and others, Groq, Hugging Face, Replicate, Fireworks, Together, GitHub, GitLab,
+# LangSmith and Google: those beginnings of keys that could also begin a name.
+_KEY: Final = re.compile(
+    r"(sk|pk|rk|gsk|hf|r8|fw|tgp|csk|gh[opsur]|github_pat|glpat|lsv2)_(?=\w*[0-9A-Z])\w{8,}"
+    r"|AIza\w{20,}|(AKIA|ASIA)[0-9A-Z]{16}"
+)
+# Words are not that long, except in capitals, and have no digits among their letters.
+_LONG_WORD: Final = re.compile(r"[A-Za-z0-9]{12,}")
+_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+
+def variable_problem(name: object) -> str:
+    """Return why `name` cannot be meant as the name of an environment variable, ``""`` if it can.
+
+    The name of a variable that is set always can. Otherwise it has to be an identifier,
+    and must not look like a key: begin as keys of providers do, or have long stretches
+    of letters in mixed case, or with digits.
+
+    Examples
+    --------
+    >>> variable_problem("OPENAI_API_KEY"), variable_problem("lab_key")
+    ('', '')
+    >>> variable_problem("two words")
+    "this is not the name of an environment variable, such as 'OPENAI_API_KEY'."
+    """
+    if isinstance(name, str) and _is_set(name):
+        return ""
+    if not isinstance(name, str) or not name.isidentifier():
+        return "this is not the name of an environment variable, such as 'OPENAI_API_KEY'."
+    if _looks_like_a_key(name):
+        return (
+            "this looks like a key, not like the name of an environment variable, such as 'OPENAI_API_KEY'. "
+            "Type a key in the form. If it is a name, set the variable before it is used."
+        )
+    return ""
+
+
+def _is_set(name: str) -> bool:
+    try:
+        return name in os.environ
+    except UnicodeEncodeError:
+        return False
+
+
+def _looks_like_a_key(name: str) -> bool:
+    if _KEY.fullmatch(name):
+        return True
+    return any(not (word.isupper() or _WORDS.fullmatch(word)) for word in _LONG_WORD.findall(name))
