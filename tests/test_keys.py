@@ -100,15 +100,13 @@ def test_a_store_that_takes_no_edit_writes_no_key(place: Place, tmp_path: Path) 
     assert place.written == 0
 
 
-def test_a_mapping_that_looks_like_a_reference_is_a_mapping(store: Store, place: Place) -> None:
+def test_a_mapping_cannot_pass_for_a_reference(store: Store) -> None:
+    """Else emptying it would remove the key of another config."""
     one = store.configs.create("openai", name="one", api_key="sk-1")
-    headers = {"source": "memory", "name": one.api_key.name}
-    other = store.configs.create("openai_compatible", name="other", headers=headers)
-    assert store.configs.duplicate("other").headers == headers
-    other.headers = {}
-    other.delete()
-    store.flush()
-    assert one.api_key.get_secret_value() == "sk-1"
+    with pytest.raises(ValidationError, match="'source' and 'name' stand for a reference to a key"):
+        one.headers = {"source": "memory", "name": one.api_key.name}
+    one.headers = {"source": "lab", "name": "prod"}
+    assert store.configs.duplicate("one").headers == one.headers
 
 
 def test_a_key_that_comes_with_a_new_provider_is_stored_as_a_key(store: Store, place: Place) -> None:

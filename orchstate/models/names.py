@@ -50,8 +50,12 @@ def name_key(name: str) -> str:
 
 
 def _problem(name: object) -> str:
-    if not isinstance(name, str):
-        return "a name is text."
+    return _problem_of(name) if isinstance(name, str) else "a name is text."
+
+
+# Every edit of a document looks at its name.
+@lru_cache(maxsize=4096)
+def _problem_of(name: str) -> str:
     if not any(map(_is_visible, name)):
         return "it is empty. Give it at least one visible character."
     if len(name) > MAX_NAME_LENGTH:

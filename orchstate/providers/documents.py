@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 
 from orchstate.errors import quoted
 from orchstate.models.config import ConfigDocument
-from orchstate.models.secret import SecretRef
+from orchstate.models.secret import SecretRef, is_reference
 from orchstate.models.values import FrozenMap, StringMap, to_number, to_whole
 from orchstate.providers.key_names import is_key_name
 from orchstate.providers.urls import check_url
@@ -122,6 +122,11 @@ def _url_or_unset(url: str | None) -> str | None:
 
 
 def _check_map(values: dict[str, str]) -> dict[str, str]:
+    if is_reference(values):
+        # Wherever documents are plain JSON, nobody could tell the two apart.
+        raise ValueError(
+            "together, 'source' and 'name' stand for a reference to a key. Leave one of them out."
+        )
     for name, value in values.items():
         if not name or name != name.strip():
             raise ValueError(f"{name!r} is not a name: it is empty, or has a space at an end.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from traitlets import All, Bunch, HasTraits
 from traitlets.traitlets import BaseDescriptor, EventHandler
 
-from orchstate.errors import UnknownFieldError
+from orchstate.errors import UnknownFieldError, suggestion
 from orchstate.state.traits import FieldTrait
 from orchstate.tracebacks import forget
 
@@ -117,11 +116,4 @@ def no_field(live: HasTraits, name: str) -> str:
     """Return the message for a field that is not there, with the closest names."""
     if isinstance(name, str) and (hasattr(type(live), name) or name in type(live).__annotations__):
         return f"{name!r} of a {type(live).__name__} cannot be assigned or observed."
-    known = list(type(live)._traits)
-    close = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
-    hint = (
-        f"Did you mean {' or '.join(map(repr, close))}?"
-        if close
-        else f"There are: {', '.join(sorted(known))}."
-    )
-    return f"{type(live).__name__} has no field {name!r}. {hint}"
+    return f"{type(live).__name__} has no field {name!r}.{suggestion(str(name), sorted(type(live)._traits))}"

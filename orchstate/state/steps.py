@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchstate.errors import UnknownFieldError
+from orchstate.errors import UnknownFieldError, suggestion
 from orchstate.models.document import Document, datetime_of, leaves, plain_defaults
 from orchstate.models.intent import Operation
 from orchstate.models.values import is_same, to_plain
@@ -154,13 +153,7 @@ def check_paths(cls: type[Document], paths: Iterable[str]) -> None:
     known = leaves(cls)
     for path in paths:
         if path not in known:
-            close = difflib.get_close_matches(path, list(known), n=3, cutoff=0.5)
-            hint = (
-                f"Did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f"There are: {', '.join(known)}."
-            )
-            raise UnknownFieldError(f"{cls.kind} has no field {path!r}. {hint}")
+            raise UnknownFieldError(f"{cls.kind} has no field {path!r}.{suggestion(path, list(known))}")
 
 
 def _touched(before: Document, after: Document, changes: Mapping[str, Any]) -> Iterable[str]:

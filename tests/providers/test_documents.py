@@ -112,6 +112,7 @@ def test_a_key_among_the_headers_is_refused_and_not_quoted(header: str):
             {"X-Auth-Key": "sk-LEAK"},
             r"headers: 'X-Auth-Key' carries a key, and this mapping is stored in plain",
         ),
+        ({"source": "env", "name": "LEAK"}, r"headers: together, 'source' and 'name' stand for a reference"),
         ("Authorization: sk-LEAK", r"headers: a value of the type str is not a mapping such as"),
         ([("X", "sk-LEAK")], r"headers: a value of the type list is not a mapping such as"),
         ({"X": "sk-LEAK\ud800"}, r"headers\.X: it has half a character in it"),

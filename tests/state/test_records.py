@@ -164,7 +164,7 @@ def test_a_deleted_record_keeps_its_last_values_and_says_that_it_is_gone(store: 
         gpt.to_dict()
     with pytest.raises(NotFoundError, match="config 'gpt' was deleted"):
         gpt.temperature = 1.0
-    with pytest.raises(NotFoundError, match="config .gpt. was deleted"):
+    with pytest.raises(NotFoundError, match="config 'gpt' was deleted"):
         gpt.delete()
     assert "gpt" not in store.configs
 
