@@ -80,8 +80,8 @@ def to_whole(value: Any) -> Any:
     >>> to_whole(5.0), to_whole(5.5), to_whole(True)
     (5, 5.5, True)
     """
-    # bool is a kind of int to Python, and not to anybody who sets a limit.
-    if type(value) is int or isinstance(value, bool):
+    # The usual ones first; bool is a kind of int to Python, and not to anybody who sets a limit.
+    if value is None or type(value) is int or isinstance(value, bool):
         return value
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         return int(cast("SupportsInt", value)) if value % 1 == 0 else value
@@ -99,8 +99,8 @@ def to_number(value: Any) -> Any:
     >>> to_number(0.5), to_number("5"), to_number(True)
     (0.5, '5', True)
     """
-    if isinstance(value, int):
-        # It is a number to pydantic already, unless it is a bool.
+    if value is None or type(value) is float or isinstance(value, int):
+        # What is an int is a number to pydantic already, unless it is a bool.
         return value
     return float(value) if isinstance(value, numbers.Real) else value
 
