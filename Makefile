@@ -11,16 +11,18 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
+FAST := "not browser and not keyring and not llm and not long"
+UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
 # Finished downloads are in pip's cache, so a second try after a broken connection goes on where the first ended.
 install = $(PIP) -e "$(1)" || { echo "Trying once more ..." >&2; sleep 5; $(PIP) -e "$(1)"; }
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-fast test-long check bench docs pins system clean
+.PHONY: help lab test test-fast test-long test-lowest check lint bench docs pins uv system clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*##/\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*##/\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
 
 lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 	@$(BIN)/orchstate lab $(ARGS)
@@ -29,28 +31,37 @@ test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes 
 	$(PYTEST) $(NBVAL) -m "not long" $(ARGS)
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server
-	$(PYTEST) -m "not browser and not keyring and not llm and not long" $(ARGS)
+	$(PYTEST) -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes
 	$(PYTEST) -m long --timeout=3600 $(ARGS)
 
-check: $(VENV)/.test  ## Lint, check the types, run the fast tests
+test-lowest: uv  ## Run the fast tests with the oldest packages that pyproject.toml allows
+	$(UV) venv --quiet --clear --seed --python $(BIN)/python $(VENV)-lowest
+	$(UV) pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct -e ".[test]"
+	$(VENV)-lowest/bin/python -m pytest -m $(FAST) $(ARGS)
+
+check: lint  ## Lint, check the types, run the fast tests
+	@$(MAKE) --no-print-directory test-fast
+
+lint: $(VENV)/.test  ## Lint and check the types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@$(MAKE) --no-print-directory test-fast
 
 bench: $(VENV)/.test  ## Measure, and fail above the ceilings
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 # For 3.11.0, because not every 3.11 is new enough for what runs on the newest; what is pinned already stays.
-pins: $(VENV)/.test  ## Pin what pyproject.toml has come to need; ARGS=--upgrade moves to newer versions
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m uv pip compile pyproject.toml --extra test --extra docs --python-version 3.11 \
+pins: uv  ## Pin what pyproject.toml has come to need; ARGS=--upgrade moves to newer versions
+	$(UV) pip compile pyproject.toml --extra test --extra docs --python-version 3.11 \
 	--no-header --no-annotate --quiet --output-file tests/constraints.txt $(ARGS)
+
+uv: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 system:  # What the tests need beside Python; instant when it is there
 	@VENV=$(VENV) tests/install_system_packages.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what the tests need from the system: a browser and a font, a Secret Service, a database server.
+# Install what the tests need from the system: a browser and a font, a Secret Service.
 #
 #   tests/install_system_packages.sh              all of it; does nothing when everything is there
 #   tests/install_system_packages.sh PACKAGE ...  these apt packages
@@ -34,8 +34,6 @@ has_browser() {
 
 has_font() { [ -n "$(find /usr/share/fonts -name DejaVuSans.ttf -print -quit 2>/dev/null)" ]; }
 
-has_postgres() { has initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; }
-
 has_library() { [[ "$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null)" == *"$1"* ]]; }
 
 missing_packages() {
@@ -44,7 +42,6 @@ missing_packages() {
     has gnome-keyring-daemon || echo gnome-keyring
     has dbus-daemon || echo dbus
     has secret-tool || echo libsecret-tools
-    has_postgres || echo postgresql
     # Playwright's driver and llama.cpp are built against these two.
     has_library libatomic.so.1 || echo libatomic1
     has_library libgomp.so.1 || echo libgomp1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from testbed.environment import clean
-from testbed.network import black_hole, closed_port
+from testbed.network import black_hole, closed_port, dripping
 
 import orchstate as orch
 from tests.exchange.samples import LAB, openai, setup
@@ -95,7 +95,13 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["show"], ["history", "--limit", "-1"], ["import", "a", "--on-conflict", "mine"]],
+    [
+        *([], ["nonsense"], ["show"], ["history", "--limit", "-1"], ["import", "a", "--on-conflict", "mine"]),
+        *(["lab", "--port", port] for port in ("65536", "-1", "x")),
+        # What it prints is JupyterLab's.
+        ["lab", "--json"],
+    ],
+    ids=" ".join,
 )
 def test_what_is_not_understood_ends_with_2(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)
@@ -130,6 +136,25 @@ def test_a_store_that_is_none_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"not a database at all, but long enough to look at" * 50)
     done = run("list")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "is not a database" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list", "--store", "x" * 300], ["export", "x" * 300], ["import", "x" * 300, "--dry-run"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_name_that_is_too_long_for_a_file_is_one_line(
+    run: Run, store_path: Path, arguments: list[str]
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("orchstate: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_what_stands_behind_two_dashes_is_a_name(run: Run, store_path: Path, command: str) -> None:
+    done = run(command, "--", "lab")
+    assert done.returncode == 1 and done.stderr.startswith("orchstate: There is no config 'lab'.")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(store_path: Path, environment: dict[str, str]) -> None:
@@ -183,6 +208,24 @@ def test_show_says_where_each_value_comes_from(run: Run, store_path: Path) -> No
     assert "temperature        0.5" in run("show", "gpt").stdout
 
 
+def test_show_is_for_people(run: Run, store_path: Path) -> None:
+    with orch.open(store_path, secrets="memory") as store:
+        store.configs["gpt"].tags = ("fast", "cheap")
+        fingerprint = store.configs["gpt"].fingerprint
+    shown = dict(
+        line.split(maxsplit=1) for line in run("show", "gpt").stdout.splitlines()[1:9] if " " in line
+    )
+    assert (shown["tags"], shown["fingerprint"]) == ("fast, cheap", fingerprint)
+    assert shown["updated_at"].endswith(" UTC")
+
+
+def test_one_thing_is_not_spoken_of_as_many(run: Run, store_path: Path) -> None:
+    with orch.open(store_path, secrets="memory") as store:
+        store.configs["local"].delete()
+    assert run("export", "setup.json").stdout == "1 config is in 'setup.json'. No key is in it.\n"
+    assert any("1 config, " in one["message"] for one in _findings(run)[1])
+
+
 def test_show_names_the_closest_config(run: Run, store_path: Path) -> None:
     done = run("show", "gtp")
     assert (done.returncode, done.stderr) == (1, "orchstate: There is no config 'gtp'. Did you mean 'gpt'?\n")
@@ -206,7 +249,7 @@ def test_history_can_be_narrowed(run: Run, store_path: Path) -> None:
 
 
 def test_history_says_what_it_does_not_show(run: Run, store_path: Path) -> None:
-    assert "earlier changes are not shown. All: --limit 0" in run("history", "--limit", "1").stdout
+    assert "earlier changes. All: --limit 0\n" in run("history", "--limit", "1").stdout
 
 
 def test_an_unknown_moment_is_one_line(run: Run, store_path: Path) -> None:
@@ -357,7 +400,7 @@ def test_check_of_a_config_without_a_provider_is_a_line_too(run: Run, tmp_path: 
     assert run("import", path, "--yes").returncode == 0
     (tmp_path / "definitions" / "lab.json").unlink()
     done = run("check", "a")
-    assert done.returncode == 1 and done.stdout.startswith("a: unexpected. There is no provider 'lab'.")
+    assert done.returncode == 1 and done.stdout.startswith("a: unexpected, 0 ms. There is no provider 'lab'.")
     assert "provider is not defined here" in run("list").stdout
 
 
@@ -379,6 +422,25 @@ def test_an_interrupt_ends_a_check_at_once(tmp_path: Path, environment: dict[str
             checking.send_signal(signal.SIGINT)
             _, complaint = checking.communicate(timeout=15)
     assert (checking.returncode, complaint) == (130, "")
+
+
+def test_no_more_than_16_servers_are_asked_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    with dripping() as server:
+        _servers(tmp_path / "store.db", **{f"slow {n}": server.url for n in range(20)})
+        with orch.open(tmp_path / "store.db", secrets="memory") as store:
+            store.settings.agents.timeout = 60_000
+        with subprocess.Popen(
+            [sys.executable, "-m", "orchstate", "check"],
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as checking:
+            deadline = time.monotonic() + 30
+            while len(server.requests) < 16 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            # Were there others, they would have asked by now.
+            time.sleep(0.5)
+            checking.send_signal(signal.SIGINT)
+        assert len(server.requests) == 16
 
 
 @pytest.mark.llm

@@ -54,6 +54,8 @@ class Lab:
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
             self.end(signal.SIGTERM)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def end(self, number: int) -> tuple[int, str]:
         self.process.send_signal(number)
@@ -90,6 +92,21 @@ def test_jupyterlab_and_its_kernels_find_the_store_that_was_named(tmp_path: Path
     with Lab(tmp_path, "--store", "mine.db", "--", "--IdentityProvider.token=") as lab:
         (jupyterlab,) = psutil.Process(lab.process.pid).children()
         assert jupyterlab.environ()["ORCHSTATE_STORE"] == str(tmp_path / "mine.db")
+
+
+@pytest.mark.browser
+def test_a_jupyterlab_that_somebody_else_ended_is_an_error(tmp_path: Path) -> None:
+    with Lab(tmp_path, "--no-browser") as lab:
+        (jupyterlab,) = psutil.Process(lab.process.pid).children()
+        jupyterlab.kill()
+        rest, _ = lab.process.communicate(timeout=60)
+    assert lab.process.returncode == 1 and "orchstate: JupyterLab was ended by SIGKILL.\n" in rest
+
+
+@pytest.mark.browser
+def test_what_jupyterlab_does_not_understand_is_its_error(tmp_path: Path) -> None:
+    with Lab(tmp_path, "--no-browser", "--", "--ServerApp.port=never") as lab:
+        assert not lab.address and lab.process.wait(timeout=60) == 1
 
 
 _WITHOUT_JUPYTERLAB = """
