@@ -65,8 +65,8 @@ class Desk:
     def check_pages(self) -> None:
         """Fail if a page has complained, or asked another host for something."""
         for notebook in self.notebooks:
-            assert notebook.console_errors == []
-            assert notebook.foreign_requests == []
+            assert notebook.console_errors == [], notebook.console_errors
+            assert notebook.foreign_requests == [], notebook.foreign_requests
 
     def leave(self) -> None:
         """Close the pages and end the kernels."""

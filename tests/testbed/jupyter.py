@@ -324,7 +324,8 @@ class Notebook:
         return self._panel.evaluate(_limited(script, timeout_seconds), value)
 
     def _note_console(self, kind: str, text: str) -> None:
-        if kind == "error":
+        # JupyterLab says the latter of its own messages when a kernel is restarted.
+        if kind == "error" and "Canceled future for" not in text:
             self.console_errors.append(text)
 
     def _note_request(self, url: str) -> None:
