@@ -171,7 +171,9 @@ def test_an_error_that_quotes_the_key_shows_it_nowhere(provider: str):
         made = connection(provider, base_url=server.url, model="m", **values)
         with pytest.raises(ProviderError, match=r"\(status 418\). It says: Bad key \*{8}") as caught:
             ask(made, "Is it?")
-    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    # Older versions of Anthropic's SDK send the second alone.
+    sent = server.requests[0].headers
+    assert KEY in (sent.get("authorization", "").removeprefix("Bearer "), sent.get("x-api-key"))
     assert KEY not in spoken(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
 
