@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import logging
 import os
@@ -253,8 +254,9 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
         raise StoreError("'' is no path. Give a file, ':memory:', or nothing for your own store.")
     try:
         path = Path(chosen).expanduser().resolve()
-        # The longest name of the files that will stand beside it.
-        (path.parent / f"{path.name}-journal").exists()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            # The longest name of the files that will stand beside it.
+            os.stat(path.parent / f"{path.name}-journal")
     except (OSError, RuntimeError, ValueError) as error:
         # Too long, a circle of links, a user who is not there, a null character.
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")

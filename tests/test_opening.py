@@ -138,7 +138,7 @@ def test_odd_names_of_files_work(name: str, tmp_path: Path) -> None:
         ("postgresql://127.0.0.1/x", r"PostgreSQL stores are not part of this version"),
         ("x" * 300, r"'xxx.* cannot be used: File name too long\. Give another path"),
         ("~no-such-user/store.db", r"cannot be used: Could not determine home directory\. Give another"),
-        ("a\0b", r"cannot be used: embedded null byte\. Give another path"),
+        ("a\0b", r"cannot be used: .*embedded null .*\. Give another path"),
     ],
 )
 def test_what_is_no_path_is_refused(target: object, message: str) -> None:
@@ -185,7 +185,9 @@ def test_a_child_can_open_stores_though_a_thread_of_its_parent_was_opening_one(t
 def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to(tmp_path / "other")
     (tmp_path / "other").symlink_to(tmp_path / "one")
-    with pytest.raises(StoreError, match=r"one.*cannot be used: Symlink loop"):
+    with pytest.raises(
+        StoreError, match=r"one.*cannot be used: (Symlink loop|Too many levels of symbolic links)"
+    ):
         orchstate.open(tmp_path / "one" / "store.db")
 
 
