@@ -35,6 +35,7 @@ from orchstate.errors import (
     StoreWriteError,
 )
 from orchstate.locks import FairLock
+from orchstate.models.names import name_key
 from orchstate.storage import forks, schema, tables
 from orchstate.storage.bell import Bell
 from orchstate.storage.connection import (
@@ -189,15 +190,15 @@ class SqliteEngine:
         present = tables.Met(partial(fetch, self._writing))
         decision = decide(present, intent, writer)
         old = {write.id: present.get(write.id) for write in decision.writes}
-        if len(decision.writes) > 1:
+        for write in decision.writes if len(decision.writes) > 1 else ():
             # Names may be exchanged among them, and no two rows have one name even for a moment.
-            for write in decision.writes:
+            if _gives_its_name_up(old[write.id], write):
                 tables.free_name(self._writing, write.id)
-        revisions = []
-        for number, write in enumerate(decision.writes, seq + 1):
-            revision = _revision(write, intent, number, writer, old[write.id])
-            tables.insert(self._writing, revision)
-            revisions.append(revision)
+        revisions = [
+            _revision(write, intent, number, writer, old[write.id])
+            for number, write in enumerate(decision.writes, seq + 1)
+        ]
+        tables.insert(self._writing, revisions)
         if decision.outcome in ("rejected", "conflict"):
             self._park(writer, intent, decision, seq)
         return decision, revisions
@@ -449,6 +450,10 @@ def _revision(write: Write, intent: Intent, seq: int, writer: str, old: Row | No
     now_us = time.time_ns() // 1000
     circumstances = (intent.at_us, now_us, intent.txn, intent.label, intent.origin, intent.n)
     return Revision(row, write.verb, write.diff, *circumstances)
+
+
+def _gives_its_name_up(row: Row | None, write: Write) -> bool:
+    return row is not None and (write.verb == "delete" or name_key(row.name) != name_key(write.name))
 
 
 def _rejection(error: Exception) -> Decision:

@@ -7,7 +7,7 @@ row says of itself counts only once it is verified: damage must not hide it from
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
@@ -171,8 +171,14 @@ def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> l
     return list(_sound(found))
 
 
-def insert(connection: sqlite3.Connection, revision: Revision) -> None:
-    """Write a revision to the history and make its row the present one."""
+def insert(connection: sqlite3.Connection, revisions: Iterable[Revision]) -> None:
+    """Write revisions to the history and make their rows the present ones."""
+    values = [_values(revision) for revision in revisions]
+    connection.executemany(_INSERT_DOC, [present for present, _ in values])
+    connection.executemany(_INSERT_REV, [past for _, past in values])
+
+
+def _values(revision: Revision) -> tuple[list[Any], list[Any]]:
     row, origin = revision.row, revision.origin
     fields = [
         row.id,
@@ -199,8 +205,10 @@ def insert(connection: sqlite3.Connection, revision: Revision) -> None:
     ]
     place = [origin.actor, origin.notebook, origin.cell, revision.n]
     checksum = row.checksum()
-    connection.execute(_INSERT_DOC, [*fields, checksum, name_key(row.name)])
-    connection.execute(_INSERT_REV, [*fields, revision.checksum(checksum), *change, *place])
+    return (
+        [*fields, checksum, name_key(row.name)],
+        [*fields, revision.checksum(checksum), *change, *place],
+    )
 
 
 def free_name(connection: sqlite3.Connection, id: str) -> None:
