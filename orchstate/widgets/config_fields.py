@@ -11,7 +11,7 @@ from orchstate.models.config import ConfigDocument
 from orchstate.providers.documents import is_set
 from orchstate.providers.readiness import auth_mode
 from orchstate.widgets.badge import try_definition
-from orchstate.widgets.fields import Field, ModelControl
+from orchstate.widgets.fields import Field, ModelControl, TextControl
 from orchstate.widgets.fold import Fold
 from orchstate.widgets.rows import FieldRow
 from orchstate.widgets.secret_row import SecretRow
@@ -61,6 +61,7 @@ class ConfigFields:
         self.box = make(VBox, "orch-fields", children=children)
         self._show_mode()
         self._count_folded()
+        self._show_address()
 
     def update(self, path: str) -> None:
         """Show what the store has now for one field."""
@@ -70,6 +71,7 @@ class ConfigFields:
             self._show_mode()
         if path in self._folded:
             self._count_folded()
+        self._show_address()
 
     def judge(self, issues: Sequence[Issue]) -> None:
         """Show what is wrong with the present values, or missing."""
@@ -115,9 +117,8 @@ class ConfigFields:
         if spec.type == "secret":
             row = SecretRow(self._config, spec, self._origin, self._say)
         else:
-            default = definition.base_url if spec.name == "base_url" else None
             models = definition.models.ids if definition.models else ()
-            row = FieldRow(self._config, Field.of(spec, suggestions=models, default=default), self._origin)
+            row = FieldRow(self._config, Field.of(spec, suggestions=models), self._origin)
         self.rows[spec.name] = row
         return row.box
 
@@ -144,6 +145,15 @@ class ConfigFields:
             show(self.rows[name].box, name in mode.fields)
         if "auth" in self.rows:
             self.rows["auth"].update()
+
+    def _show_address(self) -> None:
+        """Name the address that applies when none is given: the region's, or the provider's."""
+        row = self.rows.get("base_url")
+        if self._definition and isinstance(row, FieldRow) and isinstance(row.control, TextControl):
+            values = {
+                spec.name: self._config[spec.name] for spec in self._definition.fields if spec.base_urls
+            }
+            row.control.tell_default(self._definition.address(values))
 
     def _count_folded(self) -> None:
         if self.fold:

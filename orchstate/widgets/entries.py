@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from typing import Final
 
 from orchstate.errors import Issue, ValidationError
+
+_SPELLED: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+_SPELLING: Final = {char: f"\\{name}" for name, char in _SPELLED.items()}
 
 
 def map_in(text: str, path: str) -> dict[str, str]:
@@ -27,6 +32,28 @@ def map_in(text: str, path: str) -> dict[str, str]:
             continue
         raise ValidationError.of([Issue(path, "error", problem)])
     return found
+
+
+def verbatim_in(text: str) -> str:
+    r"""Return what a text says in which line breaks and the like are spelled out.
+
+    Examples
+    --------
+    >>> verbatim_in(r"\n\nUser:"), verbatim_in(r"C:\\new")
+    ('\n\nUser:', 'C:\\new')
+    """
+    return re.sub(r"\\(.)", lambda found: _SPELLED.get(found[1], found[0]), text)
+
+
+def verbatim_out(text: str) -> str:
+    r"""Return a text with line breaks and the like spelled out, since an entry has one line.
+
+    Examples
+    --------
+    >>> print(verbatim_out("\n\nUser:"))
+    \n\nUser:
+    """
+    return "".join(_SPELLING.get(char, char) for char in text)
 
 
 def number_in(text: str, *, is_whole: bool) -> int | float | str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Checkbox, Combobox, Dropdown, FloatSlider, IntSlider, Text, Textarea
 
-from orchstate.widgets.entries import map_in, number_in
+from orchstate.widgets.entries import map_in, number_in, verbatim_in, verbatim_out
 from orchstate.widgets.style import make, mark
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Field:
         An example of a value.
     optional
         Whether it can be not set.
+    verbatim
+        Whether line breaks and spaces of a text count; they are then spelled out.
     """
 
     path: str
@@ -70,9 +72,10 @@ class Field:
     default: Any = None
     placeholder: str = ""
     optional: bool = True
+    verbatim: bool = False
 
     @classmethod
-    def of(cls, spec: FieldSpec, *, suggestions: Iterable[str] = (), default: Any = None) -> Field:
+    def of(cls, spec: FieldSpec, *, suggestions: Iterable[str] = ()) -> Field:
         """Return the field that a provider definition describes.
 
         Parameters
@@ -81,22 +84,21 @@ class Field:
             The description.
         suggestions
             What a field of the type ``"model"`` offers.
-        default
-            What applies when it is not set, in case the description does not say.
         """
         return cls(
             path=spec.name,
             type=spec.type,
             label=spec.label,
-            help=spec.help,
+            help=f"{spec.help} A line break is written \\n." if spec.verbatim else spec.help,
             minimum=spec.minimum,
             maximum=spec.maximum,
             step=spec.step,
             unit=spec.unit,
             choices=tuple((choice, choice) for choice in spec.choices),
             suggestions=tuple(suggestions) if spec.type == "model" else (),
-            default=spec.default if spec.default is not None else default,
+            default=spec.default,
             placeholder=spec.placeholder,
+            verbatim=spec.verbatim,
         )
 
     @property
@@ -184,10 +186,17 @@ class TextControl(Control):
     def read(self) -> str | None:
         """Return the text, None for none."""
         written: str = self.widgets[0].value
+        if self.field.verbatim:
+            return verbatim_in(written) or None
         return None if self.field.optional and not written.strip() else written
 
+    def tell_default(self, default: Any) -> None:
+        """Name what applies when the field is not set, where that depends on others."""
+        self.widgets[0].placeholder = dataclasses.replace(self.field, default=default).hint
+
     def _show(self, value: Any) -> None:
-        self.widgets[0].value = "" if value is None else str(value)
+        text = "" if value is None else str(value)
+        self.widgets[0].value = verbatim_out(text) if self.field.verbatim else text
 
 
 class ModelControl(TextControl):

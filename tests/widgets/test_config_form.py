@@ -119,6 +119,24 @@ class TestFields:
         entry = row(form, "base_url").control.widgets[0]
         assert entry.placeholder == "default: https://api.openai.com/v1"
 
+    def test_the_base_url_shown_is_that_of_the_region(self, form: ConfigForm, gpt: Config) -> None:
+        entry = row(form, "base_url").control.widgets[0]
+        gpt.data_residency = "eu"
+        assert entry.placeholder == "default: https://eu.api.openai.com/v1"
+        gpt.data_residency = None
+        assert entry.placeholder == "default: https://api.openai.com/v1"
+
+    def test_line_breaks_of_a_stop_sequence_are_spelled_out(self, form: ConfigForm, gpt: Config) -> None:
+        assert form._fields.fold is not None
+        form._fields.fold.turn(is_open=True)
+        entry = row(form, "stop").control.widgets[0]
+        gpt.stop = "\n\nUser:"
+        assert entry.value == r"\n\nUser:"
+        entry.value = r" \t\\n"
+        assert gpt.stop == " \t\\n"
+        entry.value = ""
+        assert gpt.stop is None
+
     def test_a_set_field_can_be_set_back(self, form: ConfigForm, gpt: Config) -> None:
         box = row(form, "temperature").box
         assert "orch-set" in box._dom_classes
