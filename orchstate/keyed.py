@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import ConflictError, SecretError, ValidationError
+from orchstate.errors import ConflictError, Issue, SecretError, ValidationError
 from orchstate.models.document import secret_fields
+from orchstate.models.issues import WANTED
 from orchstate.models.secret import SecretRef
+from orchstate.models.variables import variable_problem
 from orchstate.origin import cell_source, warn
 from orchstate.state.record import Record
 from orchstate.tracebacks import Forgetting
@@ -34,6 +36,7 @@ class Services:
     store_id: str
     settings: Record
     drop_unused: Callable[[str, SecretRef], object]
+    place: str
 
 
 class Keyed(Record):
@@ -99,7 +102,8 @@ class Keyed(Record):
         written: list[SecretRef] = []
         try:
             for field, key in keys.items():
-                written.append(self._services.secrets.write(_secret_name(self.id, field), key))
+                name = _secret_name(self.id, field, self._services.place)
+                written.append(self._services.secrets.write(name, key))
                 prepared[field] = written[-1]
             return super()._assign(prepared, check=check)
         finally:
@@ -135,7 +139,10 @@ class Keyed(Record):
                 if from_cell and value and value in cell_source():
                     _warn_of_literal(self.name, field)
                 keys[field] = value
-            elif isinstance(value, SecretRef) and not self._may_hold(value):
+            elif not isinstance(value, SecretRef) or (value.source == "env" and variable_problem(value.name)):
+                issue = Issue(field, "error", WANTED)
+                raise ValidationError.of([issue], subject=f"config {self.name!r} is unchanged")
+            elif not self._may_hold(value):
                 # Two configs with one key: whichever goes first would take it along.
                 keys[field] = value.get_secret_value()
                 if self._has_key(field, keys[field]):
@@ -164,9 +171,14 @@ def is_own_key(id: str, ref: SecretRef) -> bool:
     return ref.name.startswith(f"{id}/")
 
 
-def _secret_name(id: str, field: str) -> str:
+def was_written_at(place: str, ref: SecretRef) -> bool:
+    """Whether a key was written by the store of this place, and not by one that it is a copy of."""
+    return ref.name.rpartition("/")[2].startswith(f"{place}-")
+
+
+def _secret_name(id: str, field: str, place: str) -> str:
     # A new name for every value: a crash before the document refers to it leaves the old one in force.
-    return f"{id}/{field}/{tokens.token_hex(4)}"
+    return f"{id}/{field}/{place}-{tokens.token_hex(4)}"
 
 
 def _warn_of_literal(name: str, field: str) -> None:

@@ -95,7 +95,8 @@ class Store(Followed):
             history=self.history,
             store_id=engine.store_id,
             settings=self.settings,
-            drop_unused=Sweeper(self._state, self.secrets).drop_unused,
+            drop_unused=Sweeper(self._state, self.secrets, engine.place).drop_unused,
+            place=engine.place,
         )
         self._active = Active(self._state, self.configs, options.actor)
         self._told = self._followed()
@@ -280,8 +281,7 @@ class Store(Followed):
         >>> store.snapshot("before-tuning", note="as in the paper")
         1
         """
-        if self._state.transaction_here:
-            raise StoreError("A transaction is still running. Call snapshot() after the end of its block.")
+        self._check_no_transaction("snapshot")
         seq = self.flush()
         self._state.create("snapshot", name, {"seq": seq, "note": note})
         self.flush()
@@ -301,6 +301,8 @@ class Store(Followed):
         ------
         FlushError
             If it is not; the edits stay in the outbox and are not lost.
+        StoreError
+            If a transaction is still running, whose edits are not accepted yet.
 
         Examples
         --------
@@ -308,6 +310,7 @@ class Store(Followed):
         >>> store.flush(timeout=5)
         2
         """
+        self._check_no_transaction("flush")
         return self._state.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> int:
@@ -318,6 +321,7 @@ class Store(Followed):
         timeout
             Seconds to wait at most; None waits as long as there is progress.
         """
+        self._check_no_transaction("aflush")
         await in_thread(self._state.wait, timeout)
         self._state.catch_up()
         return self._state.seq
@@ -447,6 +451,10 @@ class Store(Followed):
         return f"<Store {where}: {self._status()}, {configs} in memory{pending}>"
 
     # -- inside -----------------------------------------------------------------------
+
+    def _check_no_transaction(self, name: str) -> None:
+        if self._state.transaction_here:
+            raise StoreError(f"A transaction is still running. Call {name}() after the end of its block.")
 
     def _snapshots(self) -> dict[str, int]:
         documents = (self._state.document(id) for id in self._state.ids("snapshot"))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchstate.errors import OrchstateError, StoreError
-from orchstate.keyed import is_own_key
+from orchstate.keyed import is_own_key, was_written_at
 from orchstate.models.secret import references
 
 if TYPE_CHECKING:
@@ -30,16 +30,19 @@ class Sweeper:
         Where documents refer to keys.
     secrets
         Where the keys are.
+    place
+        Which file the store is in: a copy of it leaves the keys of the other alone.
     """
 
-    def __init__(self, state: State, secrets: Secrets) -> None:
+    def __init__(self, state: State, secrets: Secrets, place: str) -> None:
         self._state = state
         self._secrets = secrets
+        self._place = place
         state.subscribe(self._follow, mentions='"source"')
 
     def drop_unused(self, id: str, ref: SecretRef) -> None:
         """Remove the value of a document's own key in the background, unless it refers to it after all."""
-        if ref.source in ("none", "env") or not is_own_key(id, ref):
+        if ref.source in ("none", "env") or not is_own_key(id, ref) or not was_written_at(self._place, ref):
             return
         try:
             now = self._state.seen(id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,35 @@ def test_taking_the_same_key_again_changes_nothing(store: Store, place: Place) -
     other.api_key = other.api_key
     store.configs.upsert("other", api_key=one.api_key)
     assert (store.flush(), place.written) == (before, 2)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"a": 1}, {"api_key": "sk-2"}, {"source": "env"}, 5, ["sk-2"], SecretRef(source="env", name="")],
+)
+def test_what_is_no_key_is_refused_and_the_old_one_stays(value: object, store: Store, place: Place) -> None:
+    gpt = store.configs.create("openai", name="gpt", api_key="sk-1")
+    store.flush()
+    with pytest.raises(ValidationError, match=r"config 'gpt' is unchanged: api_key: needs a reference"):
+        gpt.api_key = value  # type: ignore[assignment]
+    assert (gpt.api_key.get_secret_value(), place.keys) == ("sk-1", ["sk-1"])
+
+
+def test_a_copy_of_a_store_leaves_the_keys_of_the_original(place: Place, tmp_path: Path) -> None:
+    with orchstate.open(tmp_path / "store.db", secrets=place) as store:
+        store.configs.create("openai", name="gpt", api_key="sk-1")
+    shutil.copy(tmp_path / "store.db", tmp_path / "copy.db")
+    with orchstate.open(tmp_path / "copy.db", secrets=place) as copy:
+        copy.configs["gpt"].api_key = "sk-2"
+        copy.flush()
+        copy.configs["gpt"].api_key = "sk-3"
+        copy.flush()
+        wait_until(lambda: place.keys == ["sk-1", "sk-3"])
+        copy.configs["gpt"].delete()
+        copy.flush()
+        wait_until(lambda: place.keys == ["sk-1"])
+    with orchstate.open(tmp_path / "store.db", secrets=place) as store:
+        assert store.configs["gpt"].api_key.get_secret_value() == "sk-1"
 
 
 def test_a_reference_to_nothing_is_refused(store: Store) -> None:

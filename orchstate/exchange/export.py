@@ -12,7 +12,7 @@ from orchstate.exchange.holder import config_documents
 from orchstate.exchange.keys import asked_fields, auth_of
 from orchstate.exchange.packages import packages_for
 from orchstate.exchange.survey import settings_of
-from orchstate.exchange.writing import replace_file, setup_text
+from orchstate.exchange.writing import check_replaceable, replace_file, setup_text
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import leaves
 from orchstate.models.names import name_key
@@ -36,8 +36,9 @@ def export(holder: Holder, path: Path) -> Path:
     Raises
     ------
     SetupError
-        If the file cannot be written; an existing one is as it was.
+        If the file cannot be written, or there is something else than a setup; it is as it was.
     """
+    check_replaceable(path, holder.path)
     return replace_file(path, setup_text(setup_of(holder)).encode())
 
 

@@ -10,6 +10,7 @@ from orchstate.models.config import ConfigDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from orchstate.models.document import Document
     from orchstate.providers.registry import Registry
@@ -50,6 +51,10 @@ class Holder(Protocol):
     """A store."""
 
     active: Any
+
+    @property
+    def path(self) -> Path | None:
+        """The store's file, None for one in memory."""
 
     @property
     def configs(self) -> Configs:

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import SetupError
+from orchstate.exchange.format import FORMAT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,48 @@ def setup_text(value: Any) -> str:
     }
     """
     return _text(value, 0) + "\n"
+
+
+def check_replaceable(path: Path, store: Path | None) -> None:
+    """Refuse to write a setup over anything but a setup or an empty file.
+
+    Parameters
+    ----------
+    path
+        Where the setup is to be written.
+    store
+        The file of the store that it comes from, None for one in memory.
+
+    Raises
+    ------
+    SetupError
+        If there is something else.
+    """
+    try:
+        target = path.expanduser().resolve()
+        if not target.is_file() or not target.stat().st_size:
+            return
+        # A store's file is not even opened: closing it would drop this process's locks on it.
+        is_store = target.with_name(f"{target.name}.lock").exists() or (
+            store is not None and target.samefile(store)
+        )
+        if not is_store and _is_setup(target.read_bytes()):
+            return
+    except (OSError, ValueError, RuntimeError):
+        # Whatever it is, writing will say it.
+        return
+    raise SetupError(
+        "there is a file already, and it is no setup, so it is not overwritten. Choose another name.",
+        source=str(path),
+    )
+
+
+def _is_setup(content: bytes) -> bool:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
 
 
 def replace_file(path: Path, content: bytes) -> Path:

@@ -60,6 +60,12 @@ class Document(BaseModel):
     user_id: str = ""
     tags: Strings = ()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ValidationError(
+            f"{self.kind} {self.name!r} is a value of one moment, so its {name} cannot be assigned. "
+            "Change the live one, such as store.configs['gpt']."
+        )
+
     @pydantic.field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from orchstate.errors import Issue, ValidationError, quoted
 from orchstate.models.secret import SecretRef
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pydantic
     from pydantic import BaseModel
 
+WANTED: Final = (
+    "needs a reference to a secret: type the key in the form, assign it as text, or orch.env('NAME')."
+)
 _RULES = {
     "less_than_equal": "is too large: at most {le} is allowed",
     "less_than": "is too large: it has to be below {lt}",
@@ -49,9 +52,7 @@ def _sentence(fault: Any, annotation: Any) -> str:
     if fault["type"] == "value_error":
         return _reason(context.get("error"), fault["msg"])
     if annotation is SecretRef:
-        return (
-            "needs a reference to a secret: type the key in the form, assign it as text, or orch.env('NAME')."
-        )
+        return WANTED
     rule = _RULES.get(fault["type"])
     text = rule.format(**context) if rule else f"is not valid: {fault['msg']}"
     if fault["type"] == "missing":

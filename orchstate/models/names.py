@@ -49,6 +49,15 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def is_text(name: str) -> bool:
+    """Whether a text can be stored at all: it has no half of a surrogate pair."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _problem(name: object) -> str:
     return _problem_of(name) if isinstance(name, str) else "a name is text."
 
@@ -56,6 +65,8 @@ def _problem(name: object) -> str:
 # Every edit of a document looks at its name.
 @lru_cache(maxsize=4096)
 def _problem_of(name: str) -> str:
+    if not is_text(name):
+        return "it has half a character in it. Type it again."
     if not any(map(_is_visible, name)):
         return "it is empty. Give it at least one visible character."
     if len(name) > MAX_NAME_LENGTH:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from orchstate.models.names import is_text
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
@@ -45,7 +47,7 @@ class Loader:
 
     def load_name(self, kind: str, name: str) -> None:
         """Have the document of a name in the view, if there is one."""
-        if not self._view.is_sure_of(kind, name):
+        if is_text(name) and not self._view.is_sure_of(kind, name):
             self._load(lambda snapshot: _some(snapshot.find(kind, name)))
 
     def load_kind(self, kind: str) -> None:

@@ -127,6 +127,12 @@ class SqliteEngine:
         self._version = self._data_version()
         forks.guard(self)
 
+    @property
+    def place(self) -> str:
+        """What tells this file from a copy of it; for a store in memory, its id."""
+        # The number of the file alone: that of its device may change from one mount to the next.
+        return f"{self.path.stat().st_ino:x}" if self.path else self.store_id[:8]
+
     # -- writing --------------------------------------------------------------------
 
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:

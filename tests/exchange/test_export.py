@@ -98,7 +98,9 @@ class Seen:
 
 def test_a_key_that_stands_for_a_name_is_not_exported(store: Store, tmp_path: Path) -> None:
     leak = "gsk_LEAK0123456789"
-    store.configs.create("openai", name="gpt", api_key=SecretRef(source="env", name=leak))
+    gpt = store.configs.upsert("gpt", "openai")
+    # As an older version may have stored it.
+    store._state.update(gpt.id, {"api_key": SecretRef(source="env", name=leak)})
     assert _config(store, tmp_path)["secrets"] == {"api_key": {"source": "asked"}}
 
 
@@ -203,3 +205,31 @@ def test_exporting_changes_nothing_in_the_store(store: Store, tmp_path: Path) ->
     before = store.flush()
     store.export(tmp_path / "setup.json")
     assert store.flush() == before
+
+
+def test_a_setup_replaces_a_setup_or_nothing_else(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "setup.json"
+    path.touch()
+    for _ in range(2):
+        assert store.export(path) == path
+    for content in (b"{", b"[1]", b'{"format": "nbformat"}', b"\x00\xff", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(SetupError, match=r"is no setup, so it is not overwritten\. Choose another name"):
+            store.export(path)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_store_is_never_overwritten(is_link: bool, tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with orch.open(path, secrets="memory") as store, orch.open(tmp_path / "other.db") as other:
+        store.configs.create("openai", name="gpt")
+        target = tmp_path / "link.json" if is_link else path
+        if is_link:
+            target.hardlink_to(path)
+        for holder in (store, other)[: 1 if is_link else 2]:
+            with pytest.raises(SetupError, match="so it is not overwritten"):
+                holder.export(target)
+        assert store.flush() == 1
+    with orch.open(path, secrets="memory") as store:
+        assert list(store.configs) == ["gpt"]

@@ -81,7 +81,7 @@ def test_fields_of_a_newer_version_survive() -> None:
 
 
 def test_a_document_is_frozen() -> None:
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValidationError, match=r"is a value of one moment, so its label cannot be assigned"):
         SAMPLE.label = "x"
     with pytest.raises(ValueError, match="frozen"):
         SAMPLE.limits.low = 1

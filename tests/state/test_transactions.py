@@ -347,6 +347,13 @@ def test_undo_is_refused_inside_a_block(store: Store, gpt: Config) -> None:
     assert list(store.configs) == ["gpt"]
 
 
+def test_nothing_can_be_flushed_inside_a_block(store: Store, gpt: Config) -> None:
+    """What the block did is not accepted yet, so it could not be on disk either."""
+    for step in (store.flush, lambda: store.snapshot("x")):
+        with pytest.raises(StoreError, match=r"Call \w+\(\) after the end of its block"), store.transaction():
+            step()
+
+
 def test_an_interrupt_in_the_body_undoes_the_block(store: Store, gpt: Config) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
         gpt.temperature = 0.9
