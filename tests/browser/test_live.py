@@ -186,3 +186,17 @@ def test_a_form_is_there_again_when_the_page_was_loaded_again(desk: Desk) -> Non
     again.write("Temperature", "1.9")
     again.shows("Saved (revision 2)")
     assert asked(notebook, "gpt.temperature") == 1.9
+
+
+def test_all_of_a_row_of_the_list_can_be_pressed(desk: Desk) -> None:
+    """Whoever presses beside the name would else type a key into the form of another config."""
+    making = "store.configs.upsert('one', 'openai'); store.configs.upsert('two', 'ollama')"
+    notebook = desk.notebook(making, "store.form()")
+    root = notebook.page.locator(".orch-store").first
+    rows = root.locator(".orch-list-row")
+    expect(rows).to_have_count(2)
+    for number, name in ((1, "two"), (0, "one")):
+        box = rows.nth(number).bounding_box()
+        assert box
+        notebook.page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
+        expect(root.locator(".orch-title bdi")).to_have_text(name)
