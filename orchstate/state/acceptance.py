@@ -258,12 +258,17 @@ class Acceptance(Present):
         names = Counter((document.kind, name_key(document.name)) for document in after.values() if document)
         for document in renamed:
             kind, name = document.kind, document.name
-            if names[kind, name_key(name)] > 1 or not self._is_free(kind, name, after.keys()):
-                raise _name_is_taken(kind, name)
+            if names[kind, name_key(name)] > 1:
+                raise _name_is_taken(kind, name, name)
+            if not self._is_free(kind, name, after.keys()):
+                found = self.view.find(kind, name)
+                raise _name_is_taken(kind, name, found.name if found else name)
 
     def _check_unused(self, kind: str, name: str) -> None:
-        if self._find(kind, name):
-            raise _name_is_taken(kind, name)
+        id = self._find(kind, name)
+        if id:
+            document = self._look(id)
+            raise _name_is_taken(kind, name, document.name if document else name)
 
     def _new_id(self, kind: str, name: str) -> str:
         return next(id for id in self._ids_for(kind, name) if self._is_new(id))
@@ -309,8 +314,7 @@ def _has_new_name(step: Step) -> bool:
     return step.before is None or name_key(step.before.name) != name_key(step.after.name)
 
 
-def _name_is_taken(kind: str, name: str) -> DuplicateNameError:
-    return DuplicateNameError(
-        f"There is a {kind} {name!r} already (names are compared in any case). "
-        f"Choose another name, or use upsert() to change the existing one."
-    )
+def _name_is_taken(kind: str, name: str, there: str) -> DuplicateNameError:
+    rule = f", and names are compared in any case: {name!r} is not free" if name != there else ""
+    step = ", or use upsert() to change the existing one" if kind == "config" else ""
+    return DuplicateNameError(f"There is a {kind} {there!r} already{rule}. Choose another name{step}.")

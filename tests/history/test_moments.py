@@ -149,7 +149,7 @@ def test_the_past_is_a_mapping_of_frozen_documents(store: Store) -> None:
     assert (list(past.configs), len(past.configs), past.seq) == (["gpt", "o"], 2, 4)
     assert past.configs["O"].num_ctx == 5  # type: ignore[attr-defined]
     assert past.configs[store.configs["gpt"].id].name == "gpt"
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValidationError, match="is a value of one moment"):
         past.configs["gpt"].temperature = 1.0  # type: ignore[attr-defined]
     with pytest.raises(NotFoundError, match=r"There is no config 'x'.* \(at that moment\)"):
         past.configs["x"]

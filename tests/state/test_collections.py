@@ -85,7 +85,9 @@ def test_upserting_the_same_key_again_changes_nothing(store: Store) -> None:
 
 
 def test_creating_what_is_there_is_refused(store: Store, gpt: Config) -> None:
-    with pytest.raises(DuplicateNameError, match=r"There is a config 'GPT' already .* use upsert\(\)"):
+    with pytest.raises(
+        DuplicateNameError, match=r"a config 'gpt' already, and .*: 'GPT' is not free\. .* upsert\(\)"
+    ):
         store.configs.create("openai", name="GPT")
     with pytest.raises(NotFoundError, match=r"There is no provider 'opneai'\. Did you mean 'openai'\?"):
         store.configs.create("opneai")

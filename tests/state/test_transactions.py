@@ -167,7 +167,10 @@ def test_three_names_go_round(store: Store) -> None:
 
 def test_a_name_that_is_taken_at_the_end_of_the_block_refuses_the_block(store: Store, gpt: Config) -> None:
     other = store.configs.create("ollama", name="other")
-    with pytest.raises(DuplicateNameError, match="There is a config 'OTHER' already"), store.transaction():
+    with (
+        pytest.raises(DuplicateNameError, match=r"There is a config 'other' already, .* 'OTHER' is not"),
+        store.transaction(),
+    ):
         gpt.name = "OTHER"
         gpt.temperature = 0.9
     assert (gpt.name, gpt.temperature) == ("gpt", 0.2)

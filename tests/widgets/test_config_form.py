@@ -179,7 +179,7 @@ class TestLive:
     ) -> None:
         store.configs.create("ollama", name="local")
         enter(form, "name", "Local")
-        assert "There is a config 'Local' already" in note(form, "name")
+        assert "There is a config 'local' already" in note(form, "name")
         assert gpt.name == "gpt"
 
     @pytest.mark.parametrize("name", ["", "a/b", "x" * 300])
