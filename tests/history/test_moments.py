@@ -61,7 +61,7 @@ def test_a_moment_can_be_a_snapshot_in_any_case(store: Store) -> None:
     store.configs["gpt"].temperature = 1.5
     for name in ("Before Tuning", "before tuning"):
         assert temperature(store, name) == 0.9
-    with pytest.raises(DuplicateNameError, match="There is a snapshot 'before tuning' already"):
+    with pytest.raises(DuplicateNameError, match="There is a snapshot 'Before Tuning' already"):
         store.snapshot("before tuning")
 
 
