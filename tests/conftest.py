@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from testbed import secret_service as secret_service_bed
 from testbed.chromium import Chromium
+from testbed.environment import clean
 from testbed.jupyter import Lab
 from testbed.llm import LlmServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 
 class LabFactory(Protocol):
@@ -53,3 +57,55 @@ def lab_factory() -> Iterator[LabFactory]:
             return labs.enter_context(Lab(environment, chromium=chromium[0]))
 
         yield start
+
+
+class Run(Protocol):
+    """Runs ``orchstate`` with these arguments; the store is ``store.db`` in the test's folder."""
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What the command finds: a home of its own, no keyring, and a store in the test's folder."""
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    return clean(
+        tmp_path / "home",
+        ORCHSTATE_STORE=str(tmp_path / "store.db"),
+        ORCHSTATE_VAULT=str(tmp_path / "vault.json"),
+        ORCHSTATE_PROVIDERS=str(folder),
+        PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring",
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """The command, as a process of its own."""
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "orchstate", *arguments],
+            env=environment | more,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    """A store with two configs; closed."""
+    import orchstate as orch
+
+    path = tmp_path / "store.db"
+    with orch.open(path, secrets="memory", actor="me") as store:
+        gpt = store.configs.upsert("gpt", "openai", model="m", api_key=orch.env("OPENAI_API_KEY"))
+        gpt.temperature = 0.5
+        store.configs.upsert("local", "ollama")
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -10,10 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from testbed.environment import clean
 from testbed.network import black_hole, closed_port, dripping
 
 import orchstate as orch
@@ -23,56 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from testbed.llm import LlmServer
-    from testbed.secret_service import SecretService
+
+    from tests.conftest import Run
 
 KEY = "sk-0123456789abcdef0123456789"
-
-
-class Run(Protocol):
-    """Runs ``orchstate`` with these arguments; the store is ``store.db`` in the test's folder."""
-
-    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    folder = tmp_path / "definitions"
-    folder.mkdir()
-    return clean(
-        tmp_path / "home",
-        ORCHSTATE_STORE=str(tmp_path / "store.db"),
-        ORCHSTATE_VAULT=str(tmp_path / "vault.json"),
-        ORCHSTATE_PROVIDERS=str(folder),
-        PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring",
-    )
-
-
-@pytest.fixture
-def run(tmp_path: Path, environment: dict[str, str]) -> Run:
-    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "orchstate", *arguments],
-            env=environment | more,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture
-def store_path(tmp_path: Path) -> Path:
-    """A store with two configs; closed."""
-    path = tmp_path / "store.db"
-    with orch.open(path, secrets="memory", actor="me") as store:
-        gpt = store.configs.upsert("gpt", "openai", model="m", api_key=orch.env("OPENAI_API_KEY"))
-        gpt.temperature = 0.5
-        store.configs.upsert("local", "ollama")
-    return path
 
 
 def _write(path: Path, raw: dict[str, Any]) -> str:
@@ -223,7 +175,7 @@ def test_one_thing_is_not_spoken_of_as_many(run: Run, store_path: Path) -> None:
     with orch.open(store_path, secrets="memory") as store:
         store.configs["local"].delete()
     assert run("export", "setup.json").stdout == "1 config is in 'setup.json'. No key is in it.\n"
-    assert any("1 config, " in one["message"] for one in _findings(run)[1])
+    assert any("1 config, " in one["message"] for one in json.loads(run("doctor", "--json").stdout))
 
 
 def test_show_names_the_closest_config(run: Run, store_path: Path) -> None:
@@ -455,108 +407,3 @@ def test_check_asks_a_real_server(run: Run, tmp_path: Path, llm_server: LlmServe
     assert done.returncode == 1
     assert {line.split(",")[0] for line in done.stdout.splitlines()} == {"RIGHT: ok", "WRONG: unauthorized"}
     assert not any(key in done.stdout + done.stderr for key in keys.values())
-
-
-# -- doctor -------------------------------------------------------------------------------
-
-
-def _findings(run: Run, **environment: str) -> tuple[int, list[dict[str, str]]]:
-    done = run("doctor", "--json", **environment)
-    return done.returncode, json.loads(done.stdout)
-
-
-def test_a_machine_in_order_has_no_problem(run: Run, store_path: Path) -> None:
-    code, findings = _findings(run)
-    assert code == 0 and not [one for one in findings if one["level"] == "problem"]
-    assert {"orchstate", "package", "providers", "keys", "store", "sqlite"} <= {
-        one["what"] for one in findings
-    }
-    assert any("2 configs, " in one["message"] for one in findings)
-
-
-def test_doctor_makes_no_store(run: Run, tmp_path: Path) -> None:
-    code, findings = _findings(run)
-    assert code == 0 and "it is made on first use" in findings[-1]["message"]
-    assert not (tmp_path / "store.db").exists()
-
-
-def test_every_finding_has_a_line(run: Run, store_path: Path) -> None:
-    _, findings = _findings(run)
-    lines = run("doctor").stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [[one["level"], one["what"]] for one in findings]
-
-
-def test_no_keyring_is_a_warning_with_the_next_step(run: Run, tmp_path: Path) -> None:
-    (warning,) = [one for one in _findings(run)[1] if one["what"] == "keys"]
-    assert warning["level"] == "warning" and str(tmp_path / "vault.json") in warning["message"]
-    assert "ORCHSTATE_VAULT_PASSPHRASE" in warning["next_step"]
-
-
-@pytest.mark.keyring
-def test_a_keyring_is_ok(run: Run, secret_service: SecretService) -> None:
-    backend = {"PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring"}
-    _, findings = _findings(run, **secret_service.environment, **backend)
-    (found,) = [one for one in findings if one["what"] == "keys"]
-    assert (found["level"], found["message"]) == ("ok", "They go to the keyring of this machine.")
-
-
-def test_a_damaged_row_is_a_problem(run: Run, store_path: Path) -> None:
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(store_path)) as connection:
-        connection.execute("UPDATE rev SET body = replace(body, 'openai', 'openay') WHERE seq = 1")
-        connection.commit()
-    code, findings = _findings(run)
-    damages = [one for one in findings if one["what"] == "damage"]
-    assert code == 1 and len(damages) == 1 and "damaged" in damages[0]["message"] and damages[0]["next_step"]
-
-
-def test_a_broken_definition_is_a_problem(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "definitions" / "lab.json").write_text("{")
-    code, findings = _findings(run)
-    (problem,) = [one for one in findings if one["level"] == "problem"]
-    assert code == 1 and problem["what"] == "providers" and "lab.json" in problem["message"]
-
-
-def test_a_store_that_others_may_read_is_a_warning(run: Run, store_path: Path) -> None:
-    store_path.chmod(0o644)
-    code, findings = _findings(run)
-    assert code == 0
-    assert any(one["next_step"] == f"chmod 600 {str(store_path)!r}" for one in findings)
-
-
-def test_a_store_that_is_none_is_a_problem(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "store.db").mkdir()
-    code, findings = _findings(run)
-    assert code == 1 and "is a folder" in findings[-1]["message"]
-
-
-def test_a_key_that_is_not_there_is_a_warning(run: Run, store_path: Path) -> None:
-    warnings = [one["message"] for one in _findings(run)[1] if one["what"] == "key"]
-    assert warnings == ["gpt: its api_key is not there (OPENAI_API_KEY is not set)."]
-    assert not [one for one in _findings(run, OPENAI_API_KEY=KEY)[1] if one["what"] == "key"]
-
-
-# Accepts edits that never get into the store, because another program has it locked, and is killed.
-_DIES = """
-import os, signal, sqlite3, sys
-import orchstate as orch
-
-store = orch.open(sys.argv[1], secrets="memory")
-gpt = store.configs["gpt"]
-store.flush()
-blocker = sqlite3.connect(sys.argv[1], isolation_level=None)
-blocker.execute("BEGIN EXCLUSIVE")
-gpt.temperature = 0.7
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_edits_of_a_dead_process_are_told_and_stay(run: Run, store_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", _DIES, str(store_path)], check=False, timeout=60)
-    for _ in range(2):
-        (waiting,) = [one for one in _findings(run)[1] if one["what"] == "outbox"]
-        assert "has edits of a process that died (1)" in waiting["message"]
-    with orch.open(store_path, secrets="memory") as store:
-        assert store.configs["gpt"].temperature == 0.7
-    assert not [one for one in _findings(run)[1] if one["what"] == "outbox"]

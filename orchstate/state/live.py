@@ -28,6 +28,14 @@ class Live(HasTraits):
 
     _state: State
 
+    if TYPE_CHECKING:
+        # What records and their sections do each in their own way.
+        def _assign(self, changes: Mapping[str, Any]) -> Receipt: ...
+
+        def _catch_up(self) -> None: ...
+
+        def _read(self, name: str) -> Any: ...
+
     def setup_instance(*args: Any, **kwargs: Any) -> None:
         """Prepare without building default values, which a view has no use for."""
         self = args[0]
@@ -67,15 +75,6 @@ class Live(HasTraits):
     def hold_trait_notifications(self) -> Block:  # type: ignore[override]
         """Make the assignments of the block one transaction: all of them, or none."""
         return self._state.transaction()
-
-    def _assign(self, changes: Mapping[str, Any]) -> Receipt:
-        raise NotImplementedError
-
-    def _catch_up(self) -> None:
-        raise NotImplementedError
-
-    def _read(self, name: str) -> Any:
-        raise NotImplementedError
 
     @property
     def _is_observed(self) -> bool:

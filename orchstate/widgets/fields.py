@@ -8,6 +8,7 @@ that may be *not set* is None, and its control is then empty and names what appl
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,7 +120,7 @@ class Field:
         return f"not set, such as {self.placeholder}" if self.placeholder else "not set"
 
 
-class Control:
+class Control(ABC):
     """Widgets that show one value.
 
     Parameters
@@ -153,6 +154,7 @@ class Control:
         finally:
             self._showing = False
 
+    @abstractmethod
     def read(self) -> Any:
         """Return what is in the control; text that is no such value is returned as text.
 
@@ -161,15 +163,14 @@ class Control:
         ValidationError
             If it cannot be understood at all.
         """
-        raise NotImplementedError
 
     def disable(self) -> None:
         """Let the value be looked at only."""
         for widget in self.widgets:
             widget.disabled = True
 
-    def _show(self, value: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _show(self, value: Any) -> None: ...
 
     def _hear(self, change: Any) -> None:
         if not self._showing:
