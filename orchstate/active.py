@@ -62,7 +62,10 @@ class Active:
             If there is none of that name or id.
         ValidationError
             If it is no config of this store.
+        ReadOnlyError, ClosedError
+            If the store is not to be changed, or is closed.
         """
+        self._state.check_writable()
         if isinstance(value, str):
             value = self._configs[value]
         if value is not None and not (isinstance(value, Config) and value._state is self._state):

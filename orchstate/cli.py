@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import queue
 import sys
 import threading
+import warnings
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.display import printable
-from orchstate.errors import OrchstateError
+from orchstate.errors import OrchstateError, OrchstateWarning, StoreError
 from orchstate.terminal import counted, cut_time, fail, print_json, print_table, records
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def _history(options: Namespace) -> int:
     rows = records(frame.iloc[left_out:].reset_index())
     if options.json:
         return print_json(rows)
+    if not rows:
+        print("There are no such changes.")
+        return 0
     columns = ("seq", "at", "name", "op", "field", "old", "new", "actor", "notebook", "cell")
     print_table(columns, [[cut_time(row[name]) for name in columns] for row in rows])
     if left_out:
@@ -129,27 +133,44 @@ def _history(options: Namespace) -> int:
 
 
 def _export(options: Namespace) -> int:
-    with _open(options, read_only=True) as store:
-        path, count = store.export(options.path), len(store.configs)
+    from orchstate.exchange.export import suspicious_fields
+
+    with _open(options, read_only=True) as store, warnings.catch_warnings():
+        # What it warns of is told below.
+        warnings.simplefilter("ignore", OrchstateWarning)
+        path, count, suspects = store.export(options.path), len(store.configs), suspicious_fields(store)
     if options.json:
-        return print_json({"path": str(path), "configs": count})
-    print(f"{counted(count, 'config')} {'is' if count == 1 else 'are'} in {str(path)!r}. No key is in it.")
+        return print_json({"path": str(path), "configs": count, "look_like_keys": suspects})
+    are = "is" if count == 1 else "are"
+    print(f"{counted(count, 'config')} {are} in {str(path)!r}. {_key_report(suspects)}")
     return 0
 
 
+def _key_report(suspects: Sequence[str]) -> str:
+    if not suspects:
+        return "The keys are left out, and nothing else looks like one."
+    shown = printable(", ".join(suspects))
+    return f"The keys are left out. Look at this before you share it, since it looks like a key: {shown}."
+
+
 def _import(options: Namespace) -> int:
+    from orchstate.exchange.plan import reasons
     from orchstate.exchange.reading import read_setup
 
-    if not options.dry_run and not options.yes and (options.json or not sys.stdin.isatty()):
-        return fail("Nobody can be asked here. Look at the plan with --dry-run, then import with --yes.")
     # Before a store is made for nothing.
     read_setup(options.path)
+    if not options.dry_run and not options.yes and (options.json or not sys.stdin.isatty()):
+        return fail(
+            "Nobody can be asked here whether to import this. "
+            "Look at the plan with --dry-run, then import with --yes."
+        )
     with _open_or_empty(options) if options.dry_run else _open(options, read_only=False) as store:
         plan = store.plan_import(options.path)
         if not options.yes:
             _print_plan(plan, options)
         if options.dry_run:
-            return 0
+            blocked = reasons(plan.items)
+            return fail(f"Not all of it can be imported. {blocked}") if blocked else 0
         if not options.yes and not _is_wanted():
             return fail("Nothing was imported.")
         result = plan.apply(options.on_conflict, allow_definitions=options.allow_definitions)
@@ -181,11 +202,20 @@ def _print_result(plan: ImportPlan, result: ImportResult, options: Namespace) ->
 
 def _check(options: Namespace) -> int:
     with _open(options, read_only=True) as store:
-        configs = [store.configs[name] for name in options.names] or list(store.configs.values())
-        are_ok = [_print_check(result, options) for result in _checked(configs)]
-    if not are_ok and not options.json:
-        print("There are no configs yet.")
-    return 0 if all(are_ok) else 1
+        named = dict.fromkeys(store.configs[name] for name in options.names)
+        configs = list(named) or list(store.configs.values())
+        results = []
+        for result in _checked(configs):
+            results.append(result)
+            if not options.json:
+                line = f"{result.config}: {result.reason}, {result.latency_ms} ms. {result.message}"
+                print(printable(line), flush=True)
+    if options.json:
+        names = ("config", "ok", "reason", "status", "latency_ms", "message")
+        print_json([{name: getattr(result, name) for name in names} for result in results])
+    elif not results:
+        print("There are no configs yet. Make one in the form: orchstate lab")
+    return 0 if all(results) else 1
 
 
 def _doctor(options: Namespace) -> int:
@@ -208,8 +238,14 @@ def _doctor(options: Namespace) -> int:
 
 
 def _open(options: Namespace, *, read_only: bool) -> Store:
-    from orchstate.opening import open
+    from orchstate.opening import open, resolve
 
+    path = resolve(options.store)
+    if path is None:
+        raise StoreError("A store in memory ends with its command. Give the path of a file with --store.")
+    if read_only and not path.exists():
+        step = "Make it with orchstate lab, or name another with --store."
+        raise StoreError(f"There is no store {str(path)!r}. {step}")
     return open(options.store, read_only=read_only)
 
 
@@ -264,16 +300,6 @@ def _checked(configs: Sequence[Config]) -> Iterator[CheckResult]:
         if isinstance(result, Exception):
             raise result
         yield result
-
-
-def _print_check(result: CheckResult, options: Namespace) -> bool:
-    if options.json:
-        names = ("config", "ok", "reason", "latency_ms", "message")
-        print(json.dumps({name: getattr(result, name) for name in names}, ensure_ascii=False), flush=True)
-    else:
-        line = f"{result.config}: {result.reason}, {result.latency_ms} ms. {result.message}"
-        print(printable(line), flush=True)
-    return result.ok
 
 
 def _print_plan(plan: ImportPlan, options: Namespace) -> int:
@@ -346,6 +372,10 @@ def _add_reading(commands: Any) -> None:
         "--limit", type=_count, default=50, help="the last so many; 0 for all; 50 if not given"
     )
     check = _command(commands, "check", _check, "try configs against their servers", "orchstate check gpt")
+    check.description = (
+        "Try configs against their servers, each for 10 seconds at most. Ends with 1 if one does not work. "
+        "With --json, one array with an object per config, also of a single one."
+    )
     check.add_argument("names", nargs="*", metavar="name", help="names or ids; all configs if not given")
     _command(commands, "doctor", _doctor, "look whether everything is in order", "orchstate doctor")
 
@@ -358,11 +388,11 @@ def _add_exchange(commands: Any) -> None:
         "write the set-up to one file, without secrets",
         "orchstate export setup.json",
     )
-    export.add_argument("path", help="the file to write")
+    export.add_argument("path", type=_path, help="the file to write")
     import_ = _command(
         commands, "import", _import, "take a set-up over from a file", "orchstate import setup.json --dry-run"
     )
-    import_.add_argument("path", help="a setup file")
+    import_.add_argument("path", type=_path, help="a setup file")
     import_.add_argument("--dry-run", action="store_true", help="only show what would happen")
     import_.add_argument("--yes", action="store_true", help="do not ask")
     import_.add_argument(
@@ -397,6 +427,13 @@ def _command(
         command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run)
     return command
+
+
+def _path(text: str) -> Path:
+    # Else a text in braces would be read as the content of a setup.
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; name a file, such as setup.json")
+    return Path(text)
 
 
 def _count(text: str) -> int:

@@ -13,8 +13,10 @@ from orchstate.keyed import Keyed
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import secret_fields
+from orchstate.models.secret import masked
 from orchstate.models.validation import Validation
 from orchstate.models.values import to_plain
+from orchstate.origin import cell_source, warn
 from orchstate.secrets.environment import try_environment
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Config(Keyed):
     def check(self) -> CheckResult:
         """Try exactly this config against its server and say what came of it; never raises.
 
-        It takes no longer than ``settings.agents.timeout``.
+        It takes no longer than ``settings.agents.timeout``, and never more than 10 seconds.
 
         Examples
         --------
@@ -268,7 +270,8 @@ class Config(Keyed):
     def _explain(self, spec: Any) -> tuple[Any, str]:
         value = getattr(self, spec.name)
         if spec.type == "secret":
-            return repr(value), self._services.secrets.describe(value)
+            shown = masked(value.source, value.name) if value.is_set else None
+            return shown, self._services.secrets.describe(value)
         if value not in (None, {}, ()):
             return to_plain(value), "config"
         if spec.name == "base_url":
@@ -295,7 +298,7 @@ class Config(Keyed):
     def _pinned(self) -> tuple[ConfigDocument, int | None]:
         document, revision = self._state.pinned(self._entry.id)
         if not isinstance(document, ConfigDocument):
-            raise NotFoundError(f"The config {self.name!r} was deleted.")
+            raise self._state.gone(self._entry.id)
         return document, revision
 
     def _stamp(self, document: ConfigDocument, revision: int | None) -> dict[str, Any]:
@@ -307,6 +310,7 @@ class Config(Keyed):
         }
 
     def _validate_now(self) -> Validation:
+        from orchstate.providers.doubts import doubts
         from orchstate.providers.readiness import needs
 
         document = self._state.seen(self._entry.id)
@@ -316,8 +320,35 @@ class Config(Keyed):
         if document.provider not in registry:
             unknown = NotFoundError.among("provider", document.provider, registry.ids)
             return Validation.of([Issue("provider", "error", str(unknown))])
-        issues = needs(registry.get(document.provider), document)
-        return Validation.of([*issues, *_missing_variables(document)])
+        definition = registry.get(document.provider)
+        return Validation.of(
+            [
+                *needs(definition, document),
+                *_missing_variables(document),
+                *doubts(document, registry.key_patterns),
+            ]
+        )
+
+    def _assign(self, changes: Mapping[str, Any], **how: Any) -> Receipt:
+        receipt = super()._assign(changes, **how)
+        self._warn_of_keys(changes)
+        return receipt
+
+    def _warn_of_keys(self, changes: Mapping[str, Any]) -> None:
+        """Warn if one of the values just stored looks like a key, and stands in the running cell."""
+        cell = cell_source()
+        if not cell:
+            return
+        from orchstate.providers.doubts import suspects
+
+        secret = secret_fields(self.document_class)
+        values = {path: value for path, value in changes.items() if path not in secret}
+        found = suspects(values, self._services.registry.key_patterns)
+        for path in dict.fromkeys(path for path, text in found if text in cell):
+            warn(
+                f"The {path} of {self.name!r} looks like a key. It is stored in plain text, in the history "
+                "and in this notebook. Put it into the key field of the form, and make a new key."
+            )
 
     def __repr__(self) -> str:
         values = self._trait_values

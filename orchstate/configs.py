@@ -149,6 +149,7 @@ class Configs(Collection[Config]):
             config = self[id]
             if secret:
                 config._assign(secret)
+        config._warn_of_keys({"name": name, **plain})
         return config
 
     @property

@@ -17,8 +17,9 @@ from orchstate.opening import open as open_store
 from orchstate.opening import resolve, vault_path
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
-from orchstate.storage.outbox import SUFFIX, scan
+from orchstate.storage.outbox import SUFFIX, Scan, scan, store_of
 from orchstate.storage.placement import has_wal_fix, journal_mode
+from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.terminal import counted
 
@@ -75,10 +76,10 @@ def examine(target: str | None) -> Iterator[Finding]:
     if path is None:
         yield Finding("ok", "store", "It lives in memory, and vanishes with its process.")
     elif not path.exists():
-        yield Finding("ok", "store", f"There is none at {str(path)!r} yet; it is made on first use.")
+        yield from _none(path)
     else:
         yield from _file(path)
-        yield from _outboxes(path)
+        yield from _outboxes(path, _store_id(path))
         yield from _store(path, secrets)
 
 
@@ -119,6 +120,9 @@ def _file(path: Path) -> Iterator[Finding]:
     yield Finding("ok", "store", f"{str(path)!r}, {found.st_size / 1024:,.0f} kB")
     if hasattr(os, "getuid") and found.st_uid != os.getuid():
         yield Finding("warning", "store", f"It belongs to the user with the number {found.st_uid}.")
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        message = f"It has {found.st_nlink} names, and two programs that use two of them destroy it."
+        yield Finding("warning", "store", message, "Open it by one name alone, and remove the others.")
     if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode = stat.filemode(found.st_mode)
         yield Finding("warning", "store", f"Others may read it ({mode}).", f"chmod 600 {str(path)!r}")
@@ -126,27 +130,82 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding("warning", "store", "It may not be written.", f"chmod u+w {str(path)!r}")
 
 
-def _outboxes(path: Path) -> Iterator[Finding]:
-    """Look for edits of processes that died before they were committed."""
-    for file in sorted(path.with_name(f"{path.name}.outbox").glob(f"*{SUFFIX}")):
+def _none(path: Path) -> Iterator[Finding]:
+    """Tell a store that is yet to be made from one that was taken away."""
+    found = list(_outboxes(path, None))
+    if not found:
+        yield Finding("ok", "store", f"There is none at {str(path)!r} yet; it is made on first use.")
+        return
+    message = f"There is none at {str(path)!r} any more: it was removed or moved away."
+    yield Finding("problem", "store", message, "Put the file back, before anything opens a new store there.")
+    yield from found
+
+
+def _store_id(path: Path) -> str:
+    try:
+        engine = SqliteEngine(path, read_only=True)
+    except OrchstateError:
+        # Told with the store itself.
+        return ""
+    engine.close()
+    return engine.store_id
+
+
+def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
+    """Look for edits that are not committed by themselves.
+
+    Parameters
+    ----------
+    path
+        The store's file.
+    store_id
+        Of the store in it; None if there is no file, ``""`` if it cannot be read.
+    """
+    for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
         try:
-            lock = FileLock(file)
-            if not lock.try_acquire():
-                # Its process lives.
-                continue
-            with lock:
-                found = scan(file.read_bytes())
+            found, is_alive = scan(file.read_bytes()), _is_locked(file)
         except OSError as error:
             yield Finding("warning", "outbox", f"{file.name} cannot be read ({error.strerror}).")
             continue
-        if len(found.records) > 1:
-            message = f"{file.name} has edits of a process that died ({len(found.records) - 1})."
-            yield Finding(
-                "warning", "outbox", message, "They are taken over when the store is opened for editing."
-            )
-        if found.damaged_bytes:
-            message = f"{file.name} has {found.damaged_bytes} damaged bytes."
-            yield Finding("problem", "outbox", message, "Its other edits are taken over. Keep the file.")
+        yield from _outbox(path, file, found, store_id, is_alive=is_alive)
+
+
+def _outbox(
+    path: Path, file: Path, found: Scan, store_id: str | None, *, is_alive: bool
+) -> Iterator[Finding]:
+    count, owner = len(found.records) - 1, store_of(found)
+    if count > 0 and owner and store_id != "" and owner != store_id:
+        yield _stranded(path, file, count, is_alive=is_alive)
+    elif is_alive:
+        return
+    elif count > 0:
+        message = f"{file.name} has edits of a process that died ({count})."
+        yield Finding(
+            "warning", "outbox", message, "They are taken over when the store is opened for editing."
+        )
+    if found.damaged_bytes and not is_alive:
+        message = f"{file.name} has {found.damaged_bytes} damaged bytes."
+        yield Finding("problem", "outbox", message, "Its other edits are taken over. Keep the file.")
+
+
+def _stranded(path: Path, file: Path, count: int, *, is_alive: bool) -> Finding:
+    """Return what to do about edits whose store is not where it was."""
+    whose = "a notebook that still has it open" if is_alive else "a process that died"
+    message = (
+        f"{file.name} has edits ({count}) of {whose}, for another store, which was at {str(path)!r} before."
+    )
+    step = "Put that store's file back: they are then committed, and none is committed twice."
+    if is_alive:
+        step += " Or save what the notebook sees, before it ends: store.export('setup.json')."
+    return Finding("problem", "outbox", message, step)
+
+
+def _is_locked(file: Path) -> bool:
+    lock = FileLock(file)
+    if not lock.try_acquire():
+        return True
+    lock.release()
+    return False
 
 
 def _store(path: Path, secrets: Secrets) -> Iterator[Finding]:

@@ -11,9 +11,11 @@
       StoreError
         StoreWriteError (OSError)          nothing happened
         StoreLockedError
+        StoreMovedError                    .path
         ReadOnlyError
         ClosedError
         ForkedStoreError
+        LiveObjectError (TypeError)        copied, pickled, or taken apart
         CorruptStoreError                  .ids
         NewerSchemaError
         FlushError                         .receipts
@@ -39,6 +41,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Sequence
 
 
@@ -103,7 +106,8 @@ class NotFoundError(OrchstateError, KeyError):
         >>> print(NotFoundError.among("config", "gtp", ["gpt", "claude"]))
         There is no config 'gtp'. Did you mean 'gpt'?
         """
-        return cls(f"There is no {what} {name!r}.{suggestion(str(name), sorted(known))}{hint and ' ' + hint}")
+        closest = suggestion(str(name), sorted(known))
+        return cls(f"There is no {what} {quoted(name)}.{closest}{hint and ' ' + hint}")
 
 
 class UnknownFieldError(NotFoundError, AttributeError):
@@ -115,7 +119,7 @@ class DuplicateNameError(OrchstateError, ValueError):
 
 
 class LimitExceededError(OrchstateError):
-    """A limit in the settings would be exceeded."""
+    """A limit would be exceeded, of the settings or of what makes sense."""
 
 
 class StoreError(OrchstateError):
@@ -130,6 +134,22 @@ class StoreLockedError(StoreError):
     """Another program holds the store's file for too long."""
 
 
+class StoreMovedError(StoreError):
+    """The store's file was removed, moved or replaced while it was open; nothing is committed to it.
+
+    Parameters
+    ----------
+    message
+        What happened, where the changes since are, and what to do.
+    path
+        Where the file was.
+    """
+
+    def __init__(self, message: str, *, path: os.PathLike[str] | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class ReadOnlyError(StoreError):
     """The store was opened, or can only be opened, for reading."""
 
@@ -140,6 +160,10 @@ class ClosedError(StoreError):
 
 class ForkedStoreError(StoreError):
     """The store was opened before ``fork()``; the child has to open its own."""
+
+
+class LiveObjectError(StoreError, TypeError):
+    """What is live was to be copied, pickled or taken apart like plain data; nothing was changed."""
 
 
 class CorruptStoreError(StoreError):

@@ -9,7 +9,7 @@ from traitlets import All, HasTraits
 from traitlets.traitlets import BaseDescriptor
 
 from orchstate.active import Active, ActiveTrait
-from orchstate.errors import UnknownFieldError
+from orchstate.errors import LiveObjectError, UnknownFieldError
 from orchstate.state.live import no_field, notify
 from orchstate.state.traits import ComputedTrait
 
@@ -52,8 +52,17 @@ class Followed(HasTraits):
             raise UnknownFieldError(no_field(self, name))
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        if name[0] == "_":
+            super().__delattr__(name)
+            return
+        step = "Assign None instead." if name == "active" else "It belongs to the store."
+        raise LiveObjectError(f"{name!r} of {self!r} cannot be deleted. {step}")
+
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} is live and cannot be copied. Open it again, or use export().")
+        raise LiveObjectError(
+            f"{self!r} is live and cannot be copied or pickled. Open it where it is needed, or use export()."
+        )
 
     def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
         """Have `handler` called with every change of the named traits: active, status, pending, error.
@@ -78,6 +87,7 @@ class Followed(HasTraits):
         >>> store.active = "gpt"
         gpt
         """
+        self._state.check_usable()
         for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else ():
             if name is not All and name not in _FOLLOWED:
                 raise UnknownFieldError(no_field(self, name))
@@ -91,7 +101,7 @@ class Followed(HasTraits):
         self._state.catch_up()
 
     def _status(self) -> Status:
-        if self._state.closed:
+        if self._state.unusable:
             return "closed"
         if self._options.read_only:
             return "read-only"

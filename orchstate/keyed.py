@@ -13,6 +13,7 @@ from orchstate.models.issues import WANTED
 from orchstate.models.secret import SecretRef
 from orchstate.models.variables import variable_problem
 from orchstate.origin import cell_source, warn
+from orchstate.secrets.value import clean_secret
 from orchstate.state.record import Record
 from orchstate.tracebacks import Forgetting
 
@@ -158,8 +159,8 @@ class Keyed(Record):
         if not isinstance(present, SecretRef) or not present.is_set:
             return False
         try:
-            return bool(present.get_secret_value() == key.strip())
-        except SecretError:
+            return bool(present.get_secret_value() == clean_secret(key)[0])
+        except (SecretError, ValidationError):
             return False
 
     def _readable(self, ref: SecretRef) -> SecretRef:

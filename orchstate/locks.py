@@ -1,8 +1,8 @@
 """One holder at a time, among threads and processes: a lock on a file.
 
 The lock is the operating system's (``flock``), so it is free again the moment its
-holder dies, however it dies. The file is a sidecar that holds nothing; it is never
-removed. Should somebody remove or replace it all the same, a holder notices before it
+holder dies, however it dies. The file is a sidecar that nobody but its holder writes; it is
+never removed. Should somebody remove or replace it all the same, a holder notices before it
 believes to have the lock: the path must still name the file that was locked.
 
 Linux and macOS. The Windows branch (``msvcrt``) is untested; it knows no shared locks,

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import threading
 import uuid
 from functools import cache
@@ -24,6 +25,7 @@ from orchstate.secrets.secrets import Secrets
 from orchstate.state.state import adopted
 from orchstate.storage import forks
 from orchstate.storage.outbox import MemoryJournal, Outbox, adopt_all
+from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Store
 
@@ -127,6 +129,8 @@ class _Opened:
 
 
 _opened: Final = _Opened()
+# A scheme has two letters at least, so that a drive is none; a Path has lost one of the slashes.
+_ADDRESS: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]+):/|(file|sqlite3?):)", re.IGNORECASE)
 # Whoever ends in the regular way leaves nothing for others to adopt, if that is quickly done.
 _EXIT_FLUSH_S: Final = 2.0
 
@@ -148,8 +152,8 @@ def _open(
         return _open_new(None, options), True
     forks.guard(_opened)
     with _opened.lock:
-        known = _opened.stores.get(path)
-        if known is None or known._state.unusable:
+        known = _known(path)
+        if known is None:
             _close_at_exit()
             store = _opened.stores[path] = _open_new(path, options)
             return store, True
@@ -159,6 +163,21 @@ def _open(
             "Open it the same way, or close() it first."
         )
     return known, False
+
+
+def _known(path: Path) -> Store | None:
+    """Return the store that is open for a path, or for another name of the same file.
+
+    A file with two names would have two locks and two journals, each of which knows nothing of the other.
+    """
+    known = _opened.stores.get(path)
+    if known is not None and not known._state.unusable:
+        return known
+    for store in _opened.stores.values():
+        with contextlib.suppress(OSError):
+            if not store._state.unusable and store.path and store.path.samefile(path):
+                return store
+    return None
 
 
 def _difference(known: Options, wanted: Options) -> str:
@@ -201,7 +220,7 @@ def _open_new(path: Path | None, options: Options) -> Store:
 
 def _journal(path: Path, engine: SqliteEngine) -> Outbox:
     """Take over what dead processes had accepted, and begin an outbox of our own."""
-    folder = path.with_name(f"{path.name}.outbox")
+    folder = outboxes(path)
     kinds = kinds_of(Registry())
     for outbox in adopt_all(folder, store_id=engine.store_id):
         _adopt(outbox, engine, kinds)
@@ -246,12 +265,9 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
         return _data_folder() / "store.db"
     if chosen == ":memory:":
         return None
-    if isinstance(chosen, str) and chosen.partition("://")[0] in ("postgres", "postgresql"):
-        raise StoreError("PostgreSQL stores are not part of this version. Give the path of a file.")
     if not isinstance(chosen, str | os.PathLike):
         raise StoreError(f"{chosen!r} is no path. Give a file, ':memory:', or nothing for your own store.")
-    if not os.fspath(chosen):
-        raise StoreError("'' is no path. Give a file, ':memory:', or nothing for your own store.")
+    _check_path(os.fspath(chosen))
     try:
         path = Path(chosen).expanduser().resolve()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -262,6 +278,38 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise StoreError(f"{os.fspath(chosen)!r} cannot be used: {reason}. Give another path.") from error
     return path
+
+
+def _check_path(text: str) -> None:
+    """Refuse what people write for something else than a file, and which would make odd files."""
+    if not isinstance(text, str):
+        raise StoreError(f"{text!r} is no path. Give it as text or as a Path.")
+    if not text.strip():
+        raise StoreError(f"{text!r} is no path. Give a file, ':memory:', or nothing for your own store.")
+    if text.startswith(":"):
+        raise StoreError(f"{text!r} is not known. Give ':memory:' for a store in memory, or a file.")
+    if text.endswith(("/", os.sep)):
+        raise StoreError(f"{text!r} names a folder. Name a file in it, such as {text + 'store.db'!r}.")
+    found = _ADDRESS.match(text)
+    if not found:
+        return
+    scheme = (found[1] or found[2]).casefold()
+    if scheme in ("postgres", "postgresql"):
+        raise StoreError("PostgreSQL stores are not part of this version. Give the path of a file.")
+    if scheme in ("sqlite", "sqlite3", "file"):
+        raise StoreError(f"{text!r} is an address. Give the path alone, such as {_path_in(text)!r}.")
+    # Not the whole of it: there may be a password in it.
+    raise StoreError(
+        f"'{found[1]}://...' is an address, and a store is a file on this machine. Give its path, such as "
+        "'store.db'."
+    )
+
+
+def _path_in(address: str) -> str:
+    path = address.partition(":")[2]
+    # As SQLAlchemy counts: three slashes before a relative path, four before an absolute one.
+    is_counted = address.casefold().startswith("sqlite") and path.startswith("///")
+    return path.removeprefix("///" if is_counted else "//").partition("?")[0] or "store.db"
 
 
 def vault_path() -> Path:
@@ -276,7 +324,10 @@ def vault_path() -> Path:
     try:
         return Path(chosen).expanduser() if chosen else _data_folder() / "vault.json"
     except RuntimeError as error:
-        raise StoreError(f"ORCHSTATE_VAULT={chosen!r} cannot be used: {error}") from error
+        reason = str(error).rstrip(".")
+        raise StoreError(
+            f"ORCHSTATE_VAULT={chosen!r} cannot be used: {reason}. Set it to the path of a file."
+        ) from error
 
 
 def _data_folder() -> Path:

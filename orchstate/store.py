@@ -16,6 +16,7 @@ from orchstate.configs import Configs
 from orchstate.errors import SetupError, StoreError, ValidationError
 from orchstate.following import Followed, Options
 from orchstate.history.history import History
+from orchstate.history.moments import check_snapshot_name
 from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
@@ -48,7 +49,8 @@ _CLOSE_S: Final = 10.0
 class Store(Followed):
     """All state of one store, as this notebook sees and changes it.
 
-    Made by :func:`orchstate.open`.
+    Made by :func:`orchstate.open`. After :meth:`close`, and in a forked child, what was read before can
+    still be looked at; every method raises ``ClosedError`` or ``ForkedStoreError``.
 
     Examples
     --------
@@ -153,6 +155,7 @@ class Store(Followed):
         >>> store.undo()
         <Undone gpt.temperature, gpt.top_p of 'tuning'>
         """
+        self._state.check_usable()
         return self._state.transaction(label)
 
     def undo(self) -> Undone:
@@ -234,6 +237,7 @@ class Store(Followed):
         {'temperature': (0.2, 0.9)}
         >>> end()
         """
+        self._state.check_usable()
         if not callable(listener):
             raise ValidationError(f"{listener!r} cannot be called. Give a function that takes an event.")
         if event is not None and not (isinstance(event, type) and issubclass(event, Event)):
@@ -270,7 +274,7 @@ class Store(Followed):
         DuplicateNameError
             If there is a snapshot of that name.
         ValidationError
-            If the name is not valid.
+            If the name is not valid, or reads as a seq or a time.
         StoreError
             If a transaction is still running.
         FlushError
@@ -281,6 +285,8 @@ class Store(Followed):
         >>> store.snapshot("before-tuning", note="as in the paper")
         1
         """
+        self._state.check_usable()
+        check_snapshot_name(name)
         self._check_no_transaction("snapshot")
         seq = self.flush()
         self._state.create("snapshot", name, {"seq": seq, "note": note})
@@ -368,6 +374,7 @@ class Store(Followed):
         self._state.close(timeout_s)
 
     def __enter__(self) -> Store:
+        self._state.check_usable()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -396,6 +403,7 @@ class Store(Followed):
         """
         from orchstate.exchange.export import export
 
+        self._state.check_usable()
         if not isinstance(path, str | os.PathLike):
             raise SetupError(f"{path!r} is no path. Name the file to write, such as 'setup.json'.")
         return export(self, Path(path))
@@ -425,6 +433,7 @@ class Store(Followed):
         """
         from orchstate.exchange.plan import plan_import
 
+        self._state.check_usable()
         try:
             return plan_import(self, source)
         except BaseException as error:
@@ -439,18 +448,25 @@ class Store(Followed):
         """Return the form of the whole store: the list of configs and the form of the chosen one."""
         from orchstate.widgets.store_form import StoreForm
 
+        self._state.check_usable()
         return StoreForm(self)
 
     def __repr__(self) -> str:
         where = str(self.path) if self.path else ":memory:"
-        if self._state.closed:
-            return f"<Store {where}: closed>"
-        known = len(self._state.view.loaded("config"))
+        if self._state.unusable:
+            return f"<Store {where}: {self._status()}>"
         pending = f", {self._state.pending} saving" if self._state.pending else ""
-        configs = f"{known} config{'' if known == 1 else 's'}"
-        return f"<Store {where}: {self._status()}, {configs} in memory{pending}>"
+        return f"<Store {where}: {self._status()}, {self._known()}{pending}>"
 
     # -- inside -----------------------------------------------------------------------
+
+    def _known(self) -> str:
+        """Return how many configs there are, as far as that is known without reading the disk."""
+        view = self._state.view
+        known = len(view.loaded("config"))
+        if not known and not view.is_complete("config") and self._state.seq:
+            return "configs not read yet"
+        return f"{known} config{'' if known == 1 else 's'} in memory"
 
     def _check_no_transaction(self, name: str) -> None:
         if self._state.transaction_here:

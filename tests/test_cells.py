@@ -162,6 +162,22 @@ def test_a_key_as_a_literal_in_a_cell_works_and_warns(notebook: Notebook, path: 
     assert b"sk-proj" not in path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "cell", ["gpt.model = 'sk-own-0123456789'", "gpt.update(tags=['a', 'sk-own-0123456789'])"]
+)
+def test_what_looks_like_a_key_in_a_field_for_something_else_warns_once(
+    notebook: Notebook, cell: str
+) -> None:
+    said = notebook.run(cell)
+    assert said.count("looks like a key. It is stored in plain text, in the history and in") == 1
+    assert "looks like a key" not in notebook.run("gpt.seed = 5")
+
+
+def test_a_new_config_with_what_looks_like_a_key_warns(notebook: Notebook) -> None:
+    said = notebook.run("new = store.configs.upsert('new', 'openai', stop='sk-own-0123456789')")
+    assert said.count("The stop of 'new' looks like a key") == 1
+
+
 def test_outside_of_ipython_there_is_nothing_to_do() -> None:
     with orchstate.open(":memory:") as store:
         store._cell_end.forget()

@@ -49,6 +49,7 @@ def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     "arguments",
     [
         *([], ["nonsense"], ["show"], ["history", "--limit", "-1"], ["import", "a", "--on-conflict", "mine"]),
+        *(["export", ""], ["import", ""]),
         *(["lab", "--port", port] for port in ("65536", "-1", "x")),
         # What it prints is JupyterLab's.
         ["lab", "--json"],
@@ -67,7 +68,8 @@ def test_a_reading_command_makes_no_store(run: Run, tmp_path: Path, arguments: l
     done = run(*arguments)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr == (
-        f"orchstate: {str(tmp_path / 'store.db')!r} does not exist, so it cannot be opened for reading.\n"
+        f"orchstate: There is no store {str(tmp_path / 'store.db')!r}. "
+        "Make it with orchstate lab, or name another with --store.\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["definitions", "home"]
 
@@ -174,7 +176,10 @@ def test_show_is_for_people(run: Run, store_path: Path) -> None:
 def test_one_thing_is_not_spoken_of_as_many(run: Run, store_path: Path) -> None:
     with orch.open(store_path, secrets="memory") as store:
         store.configs["local"].delete()
-    assert run("export", "setup.json").stdout == "1 config is in 'setup.json'. No key is in it.\n"
+    assert (
+        run("export", "setup.json").stdout
+        == "1 config is in 'setup.json'. The keys are left out, and nothing else looks like one.\n"
+    )
     assert any("1 config, " in one["message"] for one in json.loads(run("doctor", "--json").stdout))
 
 
@@ -200,6 +205,12 @@ def test_history_can_be_narrowed(run: Run, store_path: Path) -> None:
     assert len(fields("--limit", "0")) > 4
 
 
+def test_no_change_is_said_and_no_empty_table_shown(run: Run, store_path: Path) -> None:
+    arguments = ["history", "--since", "2026-01-02", "--until", "2026-01-01"]
+    assert run(*arguments).stdout == "There are no such changes.\n"
+    assert json.loads(run(*arguments, "--json").stdout) == []
+
+
 def test_history_says_what_it_does_not_show(run: Run, store_path: Path) -> None:
     assert "earlier changes. All: --limit 0\n" in run("history", "--limit", "1").stdout
 
@@ -214,9 +225,21 @@ def test_an_unknown_moment_is_one_line(run: Run, store_path: Path) -> None:
 
 def test_export_writes_what_the_store_exports(run: Run, store_path: Path, tmp_path: Path) -> None:
     done = run("export", "setup.json")
-    assert done.stdout == "2 configs are in 'setup.json'. No key is in it.\n"
+    assert (
+        done.stdout
+        == "2 configs are in 'setup.json'. The keys are left out, and nothing else looks like one.\n"
+    )
     with orch.open(store_path, read_only=True, secrets="memory") as store:
         assert store.export(tmp_path / "same.json").read_bytes() == (tmp_path / "setup.json").read_bytes()
+
+
+def test_export_names_what_looks_like_a_key(run: Run, store_path: Path) -> None:
+    with orch.open(store_path, secrets="memory") as store:
+        store.configs["gpt"].stop = "sk-own-0123456789"
+    done = run("export", "setup.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("before you share it, since it looks like a key: gpt.stop.\n")
+    assert json.loads(run("export", "setup.json", "--json").stdout)["look_like_keys"] == ["gpt.stop"]
 
 
 def test_an_export_that_cannot_be_is_one_line(run: Run, store_path: Path) -> None:
@@ -281,6 +304,39 @@ def test_an_import_can_keep_what_is_here(
     assert found[0]["model"] == "m"
 
 
+@pytest.mark.parametrize("how", [["--dry-run"], ["--yes"], ["--dry-run", "--json"]], ids=" ".join)
+def test_a_setup_of_which_nothing_can_be_imported_ends_with_1_and_the_reason(
+    run: Run, tmp_path: Path, how: list[str]
+) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai("bad", seed="x")))
+    done = run("import", path, *how)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "bad: configs[0].values.seed: 'x' is not a whole number" in done.stderr
+
+
+def test_a_dry_run_ends_as_the_import_would(run: Run, tmp_path: Path) -> None:
+    path = _write(tmp_path / "setup.json", setup(openai("bad", seed="x"), openai("sound")))
+    assert (run("import", path, "--dry-run").returncode, run("import", path, "--yes").returncode) == (1, 1)
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_is_asked(run: Run, tmp_path: Path) -> None:
+    done = run("import", "nope.json")
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("orchstate: nope.json: there is no such file. Give the path of a setup")
+
+
+def test_what_an_import_is_given_is_a_path_whatever_it_looks_like(run: Run) -> None:
+    done = run("import", '{"format": "orchstate.setup", "version": 1}', "--dry-run")
+    assert done.returncode == 1 and "there is no such file" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["check"], ["import", "setup.json", "--yes"]], ids=" ".join)
+def test_a_store_in_memory_is_no_use_to_a_command(run: Run, tmp_path: Path, command: list[str]) -> None:
+    _write(tmp_path / "setup.json", setup(openai()))
+    done = run(*command, "--store", ":memory:")
+    assert done.returncode == 1 and "Give the path of a file with --store" in done.stderr
+
+
 def test_definitions_need_to_be_allowed(run: Run, tmp_path: Path) -> None:
     path = _write(tmp_path / "setup.json", setup({"name": "a", "provider": "lab"}, definitions=[LAB]))
     assert "Not imported: lab, a." in run("import", path, "--yes").stderr
@@ -338,12 +394,29 @@ def test_checks_run_beside_each_other_and_the_first_to_finish_is_shown_first(
         hanging_ones = {f"hanging {n}": hanging for n in range(6)}
         _servers(tmp_path / "store.db", **hanging_ones, dead=dead)
         started = time.monotonic()
-        lines = [json.loads(line) for line in run("check", "--json").stdout.splitlines()]
+        lines = run("check").stdout.splitlines()
         took_s = time.monotonic() - started
-    assert next(line["config"] for line in lines) == "dead" and len(lines) == 7
-    assert {line["reason"] for line in lines[1:]} <= {"timeout", "unreachable"}
+    assert lines[0].startswith("dead: ") and len(lines) == 7
+    assert {line.split(": ")[1].split(",")[0] for line in lines[1:]} <= {"timeout", "unreachable"}
     # One after another, they would take 12 s.
     assert took_s < 9
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_check_as_json_is_one_array(run: Run, tmp_path: Path, count: int) -> None:
+    with closed_port() as url:
+        _servers(tmp_path / "store.db", **{f"dead {n}": url for n in range(count)})
+        done = run("check", "--json")
+    found = json.loads(done.stdout)
+    assert {one["config"] for one in found} == {f"dead {n}" for n in range(count)}
+    assert all((one["ok"], one["reason"], one["status"]) == (False, "unreachable", None) for one in found)
+    assert "With --json, one array" in " ".join(run("check", "--help").stdout.split())
+
+
+def test_a_config_that_is_named_twice_is_checked_once(run: Run, tmp_path: Path) -> None:
+    with closed_port() as url:
+        _servers(tmp_path / "store.db", dead=url)
+        assert len(run("check", "dead", "DEAD").stdout.splitlines()) == 1
 
 
 def test_check_of_a_config_without_a_provider_is_a_line_too(run: Run, tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_a_store_that_others_may_read_is_a_warning(run: Run, store_path: Path) -
     assert any(one["next_step"] == f"chmod 600 {str(store_path)!r}" for one in findings)
 
 
+def test_a_second_name_of_the_file_is_a_warning(run: Run, store_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "second.db").hardlink_to(store_path)
+    (warning,) = [one for one in _findings(run)[1] if "It has 2 names" in one["message"]]
+    assert warning["level"] == "warning" and "Open it by one name alone" in warning["next_step"]
+
+
 def test_a_store_that_is_none_is_a_problem(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store.db").mkdir()
     code, findings = _findings(run)
@@ -112,6 +118,37 @@ blocker.execute("BEGIN EXCLUSIVE")
 gpt.temperature = 0.7
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_edits_for_a_store_that_was_replaced_are_told_with_the_way_back(
+    run: Run, store_path: Path, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-c", _DIES, str(store_path)], check=False, timeout=60)
+    store_path.rename(tmp_path / "moved.db")
+    code, findings = _findings(run)
+    assert code == 1 and any("was removed or moved away" in one["message"] for one in findings)
+    with orch.open(store_path, secrets="memory"):
+        pass
+    (told,) = [one for one in _findings(run)[1] if one["what"] == "outbox"]
+    assert (
+        f"(1) of a process that died, for another store, which was at {str(store_path)!r}" in told["message"]
+    )
+    assert "Put that store's file back" in told["next_step"]
+    (tmp_path / "moved.db").replace(store_path)
+    with orch.open(store_path, secrets="memory") as store:
+        assert store.configs["gpt"].temperature == 0.7
+
+
+def test_a_notebook_whose_file_was_removed_is_told_to_save_what_it_sees(run: Run, store_path: Path) -> None:
+    with orch.open(store_path, secrets="memory") as store:
+        store.configs["gpt"].temperature = 0.7
+        store.flush()
+        store_path.unlink()
+        told = [one for one in _findings(run)[1] if one["what"] in ("store", "outbox")]
+        store._close(0.0)
+    assert [one["level"] for one in told] == ["problem", "problem"]
+    assert "of a notebook that still has it open" in told[1]["message"]
+    assert "store.export('setup.json')" in told[1]["next_step"]
 
 
 def test_edits_of_a_dead_process_are_told_and_stay(run: Run, store_path: Path) -> None:

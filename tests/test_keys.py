@@ -9,7 +9,13 @@ import pytest
 from testbed.observing import wait_until
 
 import orchstate
-from orchstate.errors import ClosedError, ReadOnlyError, SecretUnavailableError, ValidationError
+from orchstate.errors import (
+    ClosedError,
+    OrchstateWarning,
+    ReadOnlyError,
+    SecretUnavailableError,
+    ValidationError,
+)
 from orchstate.models.secret import SecretRef
 from orchstate.secrets.memory import MemoryStore
 
@@ -143,3 +149,19 @@ def test_a_key_that_comes_with_a_new_provider_is_stored_as_a_key(store: Store, p
     gpt = store.configs.create("ollama", name="gpt")
     gpt.update(provider="anthropic", auth_token="sk-ant-1")
     assert (gpt.auth_token.get_secret_value(), place.keys) == ("sk-ant-1", ["sk-ant-1"])
+
+
+def test_a_key_with_something_around_it_is_the_same_key(store: Store, place: Place) -> None:
+    with pytest.warns(OrchstateWarning, match="The word 'Bearer' before the key was taken off"):
+        gpt = store.configs.upsert("gpt", "openai", api_key="Bearer sk-1")
+    store.configs.upsert("gpt", api_key='"sk-1"')
+    gpt.update(temperature=0.5)
+    assert (gpt.api_key.get_secret_value(), place.written) == ("sk-1", 1)
+
+
+def test_what_only_stands_for_a_key_is_refused_and_the_old_one_stays(store: Store, place: Place) -> None:
+    gpt = store.configs.create("openai", name="gpt", api_key="sk-1")
+    for value in ("$OPENAI_API_KEY", "sk-...", "k" * 20_000, "sk-ключ"):
+        with pytest.raises(ValidationError):
+            gpt.api_key = value
+    assert (gpt.api_key.get_secret_value(), place.keys) == ("sk-1", ["sk-1"])

@@ -63,6 +63,7 @@ def test_every_error_is_public_and_under_one_base() -> None:
         ("NotFoundError", "KeyError"),
         ("UnknownFieldError", "AttributeError"),
         ("DuplicateNameError", "ValueError"),
+        ("LiveObjectError", "TypeError"),
         ("StoreWriteError", "OSError"),
         ("MissingExtraError", "ImportError"),
     ],

@@ -11,6 +11,7 @@ import pytest
 import orchstate
 from orchstate.errors import ClosedError, ConflictError, NotFoundError, ValidationError
 from orchstate.models.config import config_fingerprint
+from orchstate.models.secret import env
 from orchstate.secrets.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -134,6 +135,18 @@ def test_a_key_is_put_into_no_other_kind_of_field(field: str, gpt: Config) -> No
 
 
 # -- what is said of a config ------------------------------------------------------------------
+
+
+def test_a_key_is_explained_in_words(gpt: Config) -> None:
+    def explained() -> list[object]:
+        return gpt.explain().set_index("field").loc["api_key"].tolist()
+
+    gpt.api_key = None
+    assert explained() == [None, "not set"]
+    gpt.set_secret("api_key", "sk-hidden")
+    assert explained() == ["memory: ********", "in memory"]
+    gpt.api_key = env("NO_SUCH_KEY")
+    assert explained() == ["env: NO_SUCH_KEY", "NO_SUCH_KEY is not set"]
 
 
 def test_the_address_is_that_of_the_region(gpt: Config) -> None:

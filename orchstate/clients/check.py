@@ -6,7 +6,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchstate.clients.calls import Reply, acall, call
 from orchstate.clients.models import Model, fetch, with_named
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orchstate.clients.failure import Failure, Reason
     from orchstate.errors import OrchstateError
 
+# How long a check may take at most: it asks for a list, and somebody waits for it.
+LIMIT_MS: Final = 10_000
 # The provider knows the key and answers; what it says concerns the model list or the moment.
 _PROVE_THE_KEY = ("not-found", "rate-limited")
 
@@ -35,7 +37,7 @@ class CheckResult:
     status
         HTTP status, None for a success or when there was no answer.
     message
-        For people: what was found, and what to do.
+        For people: what was found, and what to do; also what a question would still need.
     latency_ms
         How long it took, in milliseconds.
     models
@@ -66,16 +68,16 @@ def check(connection: Connection) -> CheckResult:
     """Return whether the config works: its model list is fetched with exactly its settings.
 
     No model is called and nothing is retried. Never raises; it takes no longer than the
-    connection's time limit.
+    connection's time limit, and never more than 10 seconds.
     """
-    at, started, once = datetime.now(UTC), time.perf_counter(), dataclasses.replace(connection, retries=0)
+    at, started, once = datetime.now(UTC), time.perf_counter(), _for_once(connection)
     outcome = call(once, lambda client: fetch(once, client))
     return _result(connection, outcome, at, started)
 
 
 async def acheck(connection: Connection) -> CheckResult:
     """Return what :func:`check` returns; the event loop goes on meanwhile."""
-    at, started, once = datetime.now(UTC), time.perf_counter(), dataclasses.replace(connection, retries=0)
+    at, started, once = datetime.now(UTC), time.perf_counter(), _for_once(connection)
     outcome = await acall(once, lambda client: fetch(once, client))
     return _result(connection, outcome, at, started)
 
@@ -85,23 +87,45 @@ def refused(config: str, error: OrchstateError) -> CheckResult:
     return CheckResult(False, "unexpected", None, str(error), 0, (), datetime.now(UTC), config)
 
 
+def _for_once(connection: Connection) -> Connection:
+    return dataclasses.replace(connection, retries=0, timeout_ms=min(connection.timeout_ms, LIMIT_MS))
+
+
 def _result(
     connection: Connection, outcome: Reply[list[Model]] | Failure, at: datetime, started: float
 ) -> CheckResult:
     if isinstance(outcome, Reply):
         models = tuple(model.id for model in with_named(connection, outcome.value))
-        message = _praise(connection, models)
+        message = _praise(connection, models) + _need(connection)
         return CheckResult(True, "ok", None, message, outcome.latency_ms, models, at, connection.name)
     return CheckResult(
         ok=outcome.reason in _PROVE_THE_KEY,
         reason=outcome.reason,
         status=outcome.status,
-        message=_no_list(connection, outcome) if outcome.reason == "not-found" else outcome.message,
+        message=_complaint(connection, outcome),
         latency_ms=round((time.perf_counter() - started) * 1000),
         models=tuple(model.id for model in with_named(connection, ())),
         at=at,
         config=connection.name,
     )
+
+
+def _complaint(connection: Connection, failure: Failure) -> str:
+    if failure.reason == "not-found":
+        return _no_list(connection, failure) + _need(connection)
+    if failure.reason == "timeout" and failure.status is None and connection.timeout_ms > LIMIT_MS:
+        return (
+            f"No complete answer from {origin(connection.base_url)} within {LIMIT_MS // 1000} s, which is "
+            "as long as a check waits. Is the server running, and can this machine reach it?"
+        )
+    return failure.message + (_need(connection) if failure.reason in _PROVE_THE_KEY else "")
+
+
+def _need(connection: Connection) -> str:
+    """Return what a question needs beside a key that works, ``""`` if nothing."""
+    if connection.value("model") is not None:
+        return ""
+    return f" The model is not set, and questions need one: {connection.spelled}.model = '...'."
 
 
 def _no_list(connection: Connection, failure: Failure) -> str:

@@ -15,6 +15,7 @@ from orchstate.models.document import datetime_of, leaves
 from orchstate.models.secret import is_reference
 from orchstate.models.values import is_same, to_plain
 from orchstate.providers.documents import UnknownProviderDocument, document_class
+from orchstate.providers.doubts import suspects
 from orchstate.state.steps import check_paths
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def _planned(
     changes = {**_differences(here, wanted, definitions, keys.refs), **keys.changes, **stash_changes}
     notes = [*keys.notes, *stash_notes]
     notes += [AGAIN] if moved and AGAIN not in notes else []
+    clear = dict.fromkeys(path for path, _ in suspects(wanted.body()))
+    notes += [f"What looks like a key would be stored in plain text: {', '.join(clear)}."] if clear else []
     notes += [f"It needs the definition of {definition.id!r} from the file."] if is_new else []
     action = "add" if here is None else "change" if changes else "same"
     item = PlanItem("config", raw.name, action, changes, " ".join(dict.fromkeys(notes)))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchstate.errors import NotFoundError, SetupError
 from orchstate.exchange.addresses import is_variable, without_references
 from orchstate.exchange.definitions import is_packaged, plain_definition
-from orchstate.exchange.format import FORMAT, VERSION, digest_of
+from orchstate.exchange.format import FORMAT, MAX_BYTES, VERSION, digest_of
 from orchstate.exchange.holder import config_documents
 from orchstate.exchange.keys import asked_fields, auth_of
 from orchstate.exchange.packages import packages_for
@@ -15,9 +15,12 @@ from orchstate.exchange.survey import settings_of
 from orchstate.exchange.writing import check_replaceable, replace_file, setup_text
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import leaves
+from orchstate.models.key_shapes import looks_like_key
 from orchstate.models.names import name_key
 from orchstate.models.secret import is_reference
 from orchstate.models.values import to_plain
+from orchstate.origin import warn
+from orchstate.providers.doubts import suspects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +36,42 @@ _BESIDE = frozenset(ConfigDocument.model_fields)
 def export(holder: Holder, path: Path) -> Path:
     """Write a store's set-up to a file, whole or not at all; returns its path.
 
+    Warns if a field looks like a key that was put into the wrong place.
+
     Raises
     ------
     SetupError
         If the file cannot be written, or there is something else than a setup; it is as it was.
     """
     check_replaceable(path, holder.path)
-    return replace_file(path, setup_text(setup_of(holder)).encode())
+    content = setup_text(setup_of(holder)).encode()
+    if len(content) > MAX_BYTES:
+        raise SetupError(
+            f"the setup would have {len(content) // 1_000_000} MB, and a setup that is larger than "
+            f"{MAX_BYTES // 1_000_000} MB is not read. Shorten the longest values.",
+            source=str(path),
+        )
+    written = replace_file(path, content)
+    found = suspicious_fields(holder)
+    if found:
+        looks = "looks like a key" if len(found) == 1 else "look like keys"
+        warn(
+            f"{', '.join(found)} of this setup {looks}, and the file has it in clear. "
+            "Look before you share it; if it is a key, put it into the key field and export again."
+        )
+    return written
+
+
+def suspicious_fields(holder: Holder) -> tuple[str, ...]:
+    """Return what of a store's set-up looks like a key, though it is not kept as one: ``gpt.model``."""
+    patterns = holder.providers.key_patterns
+    found = {
+        # A name that may be a key itself is not shown.
+        f"{document.id if looks_like_key(document.name) else document.name}.{path}"
+        for document in config_documents(holder)
+        for path, _ in suspects(document.body(), patterns)
+    }
+    return tuple(sorted(found))
 
 
 def setup_of(holder: Holder) -> dict[str, Any]:

@@ -14,6 +14,8 @@ FORMAT: Final = "orchstate.setup"
 VERSION: Final = 1
 # The first orchstate that reads this version of the format.
 NEEDED: Final = ">=0.1"
+# A setup of 10,000 configs has 4 MB.
+MAX_BYTES: Final = 100_000_000
 
 
 class _Part(BaseModel):

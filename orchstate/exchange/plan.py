@@ -43,6 +43,7 @@ _ORDER: Final[tuple[Action, ...]] = ("blocked", "conflict", "change", "add", "sa
 # Long values and long plans are cut in text and HTML, so that a saved notebook stays small.
 _MAX_SHOWN: Final = 60
 _MAX_ROWS: Final = 30
+_MAX_REASONS: Final = 3
 
 
 def plan_import(holder: Holder, source: Any) -> ImportPlan:
@@ -124,8 +125,9 @@ class ImportPlan:
         ValidationError
             If `on_conflict` is none of the three.
         SetupError
-            If the store has changed so that something else would happen than the plan
-            shows, or a definition cannot be written; nothing was changed.
+            If nothing of it can be imported, if the store has changed so that something else
+            would happen than the plan shows, or a definition cannot be written; nothing was
+            changed.
         StoreError
             If the store cannot be written; nothing was changed.
         """
@@ -135,6 +137,7 @@ class ImportPlan:
         with self._holder.transaction(self._label):
             found = survey(self._holder, self._reading.setup)
             self._check_as_shown(found, on_conflict)
+            self._check_not_in_vain(found)
             return apply(found, self._holder, on_conflict, allow_definitions=allow_definitions)
 
     async def aapply(
@@ -184,6 +187,11 @@ class ImportPlan:
                     source=self.source,
                 )
 
+    def _check_not_in_vain(self, found: Survey) -> None:
+        """Refuse a plan of which nothing could be done."""
+        if found.items and all(item.action == "blocked" for item in found.items):
+            raise SetupError(f"nothing of it can be imported. {reasons(found.items)}", source=self.source)
+
     def __repr__(self) -> str:
         return f"<ImportPlan {self._summary}>"
 
@@ -219,6 +227,14 @@ class ImportPlan:
             _table(("missing", "name", "for", "next step"), needs, "Missing on this machine"),
             _table(("name", "note"), notes, "Notes"),
         ]
+
+
+def reasons(items: Sequence[PlanItem]) -> str:
+    """Return in one line what of a plan is blocked, and why."""
+    blocked = [item for item in items if item.action == "blocked"]
+    told = [f"{item.name}: {item.note}" for item in blocked[:_MAX_REASONS]]
+    more = len(blocked) - len(told)
+    return " ".join(told) + (f" And {more} more; the plan has all." if more > 0 else "")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], heading: str = "") -> Table:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pydantic
 
 from orchstate.errors import NewerSchemaError, SetupError, suggestion
-from orchstate.exchange.format import FORMAT, VERSION, Setup, SetupConfig, digest_of
+from orchstate.exchange.format import FORMAT, MAX_BYTES, VERSION, Setup, SetupConfig, digest_of
 from orchstate.models.canonical import canonical, parse
 from orchstate.models.issues import to_issues
 from orchstate.providers.reading import json_path
@@ -24,8 +24,6 @@ from orchstate.providers.reading import json_path
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# A setup of 10,000 configs has 4 MB.
-MAX_BYTES: Final = 20_000_000
 _KEY_RULE: Final = (
     'expected {"source": "env", "name": "OPENAI_API_KEY"} or {"source": "asked"}. '
     "A key itself never belongs into this file."
@@ -128,7 +126,10 @@ def _read_file(path: Path) -> bytes:
             with path.open("rb") as file:
                 return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise SetupError("there is no such file.", source=str(path)) from error
+        raise SetupError(
+            "there is no such file. Give the path of a setup; store.export() writes them.",
+            source=str(path),
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SetupError(f"the file cannot be read ({reason}).", source=str(path)) from error
@@ -150,14 +151,21 @@ def _parsed(content: str | bytes, source: str) -> Any:
 
 def _check_header(raw: Any, source: str) -> None:
     if not isinstance(raw, dict):
-        raise SetupError("expected one JSON object, a setup.", source=source)
+        raise SetupError(
+            "expected one JSON object, a setup. Is it the right file? store.export() writes setups.",
+            source=source,
+        )
     if raw.get("format") == "orchstate.provider":
         raise SetupError(
             "this is the definition of a provider. Put the file into the folder of your definitions.",
             source=source,
         )
     if raw.get("format") != FORMAT:
-        raise SetupError(f'expected "format": "{FORMAT}".', source=source, path="format")
+        raise SetupError(
+            f'expected "format": "{FORMAT}". Is it the right file? store.export() writes setups.',
+            source=source,
+            path="format",
+        )
     version = raw.get("version")
     if type(version) is not int or version < 1:
         raise SetupError(f'expected "version": {VERSION}.', source=source, path="version")

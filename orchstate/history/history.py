@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import FlushError, NotFoundError
+from orchstate.errors import FlushError, NotFoundError, suggestion
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
 from orchstate.models.config import ConfigDocument
@@ -222,8 +222,14 @@ class History:
     def _id(self, name: str) -> str:
         id = (self._find(name) or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
-            raise NotFoundError(f"Nothing called {name!r} is or was in this store.")
+            raise NotFoundError(
+                f"Nothing called {name!r} is or was in this store.{suggestion(str(name), self._names())}"
+            )
         return id
+
+    def _names(self) -> list[str]:
+        sql = "SELECT DISTINCT name FROM rev WHERE kind = ? ORDER BY name"
+        return [name for (name,) in self._engine.query(sql, [ConfigDocument.kind])]
 
     def _find_deleted(self, name: str) -> str | None:
         """Return the id of a config that once had a name; of any document if it is an id."""

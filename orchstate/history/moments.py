@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
@@ -15,7 +16,43 @@ if TYPE_CHECKING:
     from orchstate.storage.sqlite import SqliteEngine
 
 When = SupportsIndex | datetime | str
+# Words that people use for a time; what they mean changes, so no snapshot has such a name.
+_TIMES: Final = ("now", "today", "yesterday", "tomorrow")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_snapshot_name(name: object) -> None:
+    """Refuse a name that would be taken for a seq or a time.
+
+    Raises
+    ------
+    ValidationError
+        If it would.
+
+    Examples
+    --------
+    >>> check_snapshot_name("before 2026-11-20")
+    """
+    if isinstance(name, str) and (name.strip().casefold() in _TIMES or _is_number(name) or _is_time(name)):
+        raise ValidationError(
+            f"{name!r} is not a valid name of a snapshot: at() would take it for a seq or a time. "
+            f"Add a word, such as 'version {name}'."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def seq_of(
@@ -76,7 +113,10 @@ def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> 
     # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
     found = engine.query("SELECT max(seq) FROM rev WHERE committed_us <= ?", [wanted_us])[0][0]
     if found is None and before_all is None:
-        raise NotFoundError(f"{moment.isoformat(sep=' ')} is before this store's first change.")
+        raise NotFoundError(
+            f"{moment.isoformat(sep=' ')} is before this store's first change. Give a later time, or 0 for "
+            "the empty store."
+        )
     return int(found) if found is not None else before_all or 0
 
 

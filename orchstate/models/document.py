@@ -8,16 +8,18 @@ memory a document is *flat*: a mapping of paths such as ``temperature`` or
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from orchstate.errors import Issue, ValidationError
 from orchstate.models.issues import to_issues
-from orchstate.models.names import check_name
+from orchstate.models.key_shapes import REFUSAL, holds_key
+from orchstate.models.names import check_name, check_new_name
 from orchstate.models.secret import SecretRef
 from orchstate.models.values import Section, Strings, is_same, to_plain
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _M = TypeVar("_M", bound=BaseModel)
+_D = TypeVar("_D", bound="Document")
 _FIELD_CONFIG: Final = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
 
 # Among the fields set of a document that was not validated as a whole; no field has such a name.
@@ -45,7 +48,11 @@ class Document(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", strict=True, allow_inf_nan=False, protected_namespaces=()
+        # Frozen by its own methods: pydantic's frozen models cannot validate one value alone either.
+        extra="allow",
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
     kind: ClassVar[str] = ""
@@ -61,8 +68,15 @@ class Document(BaseModel):
     tags: Strings = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        del value
+        self._refuse(name, "assigned")
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name, "deleted")
+
+    def _refuse(self, name: str, what: str) -> NoReturn:
         raise ValidationError(
-            f"{self.kind} {self.name!r} is a value of one moment, so its {name} cannot be assigned. "
+            f"{self.kind} {self.name!r} is a value of one moment, so its {name} cannot be {what}. "
             "Change the live one, such as store.configs['gpt']."
         )
 
@@ -70,6 +84,13 @@ class Document(BaseModel):
     @classmethod
     def _check_name(cls, name: str) -> str:
         return check_name(name)
+
+    @pydantic.field_validator("tags")
+    @classmethod
+    def _check_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        if any(map(holds_key, tags)):
+            raise ValueError(REFUSAL)
+        return tags
 
     def replaced(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with validated values at the given paths.
@@ -83,6 +104,13 @@ class Document(BaseModel):
             If a changed value breaks a rule, alone or together with others.
         """
         raw = _with(self, changes)
+        if raw["name"] != self.name and isinstance(raw["name"], str):
+            check_new_name(raw["name"])
+        alone = _only(changes)
+        if alone and _FAULTY not in self.__pydantic_fields_set__:
+            # One value of a sound document, as most edits change; what it breaks is told below.
+            with contextlib.suppress(pydantic.ValidationError):
+                return _with_one(self, changes, alone)
         try:
             return type(self).model_validate(raw)
         except pydantic.ValidationError as error:
@@ -131,6 +159,8 @@ class Document(BaseModel):
         raw = dict(envelope)
         for path, value in values.items():
             _put(raw, path, value)
+        if isinstance(raw.get("name"), str):
+            check_new_name(raw["name"])
         try:
             return cls.model_validate(raw)
         except pydantic.ValidationError as error:
@@ -223,6 +253,19 @@ def _raw(document: Document) -> dict[str, Any]:
 def _unpacked(model: BaseModel) -> dict[str, Any]:
     # Sections as plain dicts: pydantic does not look again into what is a model already.
     return {name: _unpacked(value) if isinstance(value, Section) else value for name, value in model}
+
+
+def _only(changes: Mapping[str, Any]) -> str:
+    """Return the one path at which something changes apart from the time, ``""`` if there are more."""
+    paths = [path for path in changes if path != "updated_at"]
+    return paths[0] if len(paths) == 1 and "." not in paths[0] else ""
+
+
+def _with_one(document: _D, changes: Mapping[str, Any], name: str) -> _D:
+    """Return a copy in which one value is validated, by its own rules and by those across fields."""
+    copy = document.model_copy(update=dict(changes))
+    copy.__pydantic_validator__.validate_assignment(copy, name, changes[name])
+    return copy
 
 
 def _with(document: Document, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
-from orchstate.errors import Issue, ValidationError, quoted
+from orchstate.errors import Issue, ValidationError
+from orchstate.models.key_shapes import shown
 from orchstate.models.secret import SecretRef
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def _sentence(fault: Any, annotation: Any) -> str:
         return f"{text}."
     # A map of headers may hold a key, whatever its rules say.
     is_map = get_origin(annotation) is dict
-    shown = f"a value of the type {type(fault['input']).__name__}" if is_map else quoted(fault["input"])
-    return f"{shown} {text}."
+    value = f"a value of the type {type(fault['input']).__name__}" if is_map else shown(fault["input"])
+    return f"{value} {text}."
 
 
 def _reason(error: object, otherwise: str) -> str:

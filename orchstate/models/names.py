@@ -7,8 +7,10 @@ from functools import lru_cache
 from typing import Final
 
 from orchstate.errors import Issue, ValidationError, quoted
+from orchstate.models.key_shapes import REFUSAL, holds_key, shown
 
 MAX_NAME_LENGTH: Final = 100
+MAX_LABEL_LENGTH: Final = 1_000
 _JOINERS: Final = "\u200c\u200d"
 # Hangul fillers and the empty Braille pattern: letters and symbols to Unicode, and nothing to see.
 _BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
@@ -33,8 +35,50 @@ def check_name(name: object) -> str:
     """
     problem = _problem(name)
     if problem:
-        raise ValidationError.of([Issue("name", "error", f"{quoted(name)} is not a valid name: {problem}")])
+        raise ValidationError.of([Issue("name", "error", f"{shown(name)} is not a valid name: {problem}")])
     return str(name)
+
+
+def check_new_name(name: str) -> None:
+    """Refuse a key as the name of something new; what has such a name already can still be read.
+
+    Raises
+    ------
+    ValidationError
+        If there is a key in it; the message does not show it.
+
+    Examples
+    --------
+    >>> check_new_name("gpt")
+    """
+    if holds_key(name):
+        del name
+        raise ValidationError.of([Issue("name", "error", REFUSAL)])
+
+
+def check_label(label: object) -> str:
+    """Return `label` if it can stand in the history: text of up to 1,000 characters, and no key.
+
+    Raises
+    ------
+    ValidationError
+        If it cannot.
+
+    Examples
+    --------
+    >>> check_label("tuning")
+    'tuning'
+    """
+    if not isinstance(label, str) or not is_text(label):
+        problem = f"{quoted(label)} is no text. Give the label as text, such as 'tuning'."
+    elif len(label) > MAX_LABEL_LENGTH:
+        problem = f"it has {len(label):,} characters, {MAX_LABEL_LENGTH:,} is the limit."
+    else:
+        problem = REFUSAL if holds_key(label) else ""
+    if problem:
+        del label
+        raise ValidationError.of([Issue("label", "error", problem)])
+    return str(label)
 
 
 @lru_cache(maxsize=4096)

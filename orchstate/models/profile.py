@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchstate.models.document import Document
+from orchstate.models.key_shapes import REFUSAL, holds_key
+from orchstate.models.values import Text
 
 
 class ProfileDocument(Document):
@@ -26,4 +28,12 @@ class SnapshotDocument(Document):
     seq: int = Field(ge=0)
     """The last revision that belongs to the moment."""
 
-    note: str = ""
+    note: Text = ""
+    """What people want to remember of it."""
+
+    @field_validator("note")
+    @classmethod
+    def _check_note(cls, note: str) -> str:
+        if holds_key(note):
+            raise ValueError(REFUSAL)
+        return note

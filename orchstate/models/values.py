@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import operator
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, SupportsInt, cast
+from typing import Annotated, Any, Final, NoReturn, SupportsInt, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict
 
@@ -14,6 +14,8 @@ from orchstate.models.canonical import canonical
 from orchstate.models.secret import SecretRef
 
 _SCALARS = (str, int, float, bool, type(None))
+# A value stands in every revision, form and setup: for a prompt of a whole book, and no more.
+MAX_CHARACTERS: Final = 1_000_000
 
 
 class Section(BaseModel):
@@ -47,7 +49,28 @@ def _tuple_of(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _check_encodable(text: str) -> str:
+def check_length(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Return a text that is short enough to be a value.
+
+    Raises
+    ------
+    ValueError
+        If it is longer.
+
+    Examples
+    --------
+    >>> check_length("x" * 11, 10)
+    Traceback (most recent call last):
+    ...
+    ValueError: it has 11 characters, and 10 is the limit.
+    """
+    if len(text) > limit:
+        raise ValueError(f"it has {len(text):,} characters, and {limit:,} is the limit.")
+    return text
+
+
+def _check_text(text: str) -> str:
+    check_length(text)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -60,10 +83,22 @@ def _plain_map(value: dict[str, Any]) -> FrozenMap:
     if not value:
         return FrozenMap()
     try:
-        canonical(value).encode()
+        text = canonical(value)
+        text.encode()
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it holds something that JSON has no form for: {error}.") from None
+    check_length(text)
     return FrozenMap(_frozen(value))
+
+
+def _limited_map(value: dict[str, str]) -> FrozenMap:
+    check_length("".join(value) + "".join(value.values()))
+    return FrozenMap(value)
+
+
+def _limited_tuple(value: tuple[str, ...]) -> tuple[str, ...]:
+    check_length("".join(value))
+    return value
 
 
 def _frozen(value: Any) -> Any:
@@ -102,15 +137,18 @@ def to_number(value: Any) -> Any:
     if value is None or type(value) is float or isinstance(value, int):
         # What is an int is a number to pydantic already, unless it is a bool.
         return value
-    return float(value) if isinstance(value, numbers.Real) else value
+    if isinstance(value, numbers.Real):
+        return float(value)
+    # numpy's truth values pass for numbers with pydantic; as plain ones they do not.
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 Whole = Annotated[int, BeforeValidator(to_whole)]
 """A whole number, stored as a plain int whatever kind it was given as."""
-Text = Annotated[str, AfterValidator(_check_encodable)]
-"""Text that can be stored: no half of a surrogate pair."""
-Strings = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]
-StringMap = Annotated[dict[Text, Annotated[Text, Strict()]], AfterValidator(FrozenMap)]
+Text = Annotated[str, AfterValidator(_check_text)]
+"""Text that can be stored: not too long, and no half of a surrogate pair."""
+Strings = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of), AfterValidator(_limited_tuple)]
+StringMap = Annotated[dict[Text, Annotated[Text, Strict()]], AfterValidator(_limited_map)]
 PlainMap = Annotated[dict[str, Any], AfterValidator(_plain_map)]
 """Any JSON object, frozen all the way down."""
 

@@ -10,15 +10,16 @@ import os
 import re
 from typing import Final
 
+from orchstate.models.key_shapes import is_random
+
 # Of OpenAI, Stripe and others, Groq, Hugging Face, Replicate, Fireworks, Together, GitHub, GitLab,
 # LangSmith and Google: those beginnings of keys that could also begin a name.
 _KEY: Final = re.compile(
     r"(sk|pk|rk|gsk|hf|r8|fw|tgp|csk|gh[opsur]|github_pat|glpat|lsv2)_(?=\w*[0-9A-Z])\w{8,}"
     r"|AIza\w{20,}|(AKIA|ASIA)[0-9A-Z]{16}"
 )
-# Words are not that long, except in capitals, and have no digits among their letters.
-_LONG_WORD: Final = re.compile(r"[A-Za-z0-9]{12,}")
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+# Words that are longer are written in one case.
+_LONG_WORD: Final = 12
 
 
 def variable_problem(name: object) -> str:
@@ -55,6 +56,6 @@ def _is_set(name: str) -> bool:
 
 
 def _looks_like_a_key(name: str) -> bool:
-    if _KEY.fullmatch(name):
-        return True
-    return any(not (word.isupper() or _WORDS.fullmatch(word)) for word in _LONG_WORD.findall(name))
+    # Names in capitals have digits too.
+    words = (word for word in name.split("_") if not word.isupper())
+    return bool(_KEY.fullmatch(name)) or any(is_random(word, _LONG_WORD) for word in words)

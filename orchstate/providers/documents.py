@@ -7,16 +7,17 @@ applies.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
 
-from orchstate.errors import quoted
 from orchstate.models.config import ConfigDocument
+from orchstate.models.key_shapes import REFUSAL, holds_key, shown
 from orchstate.models.secret import SecretRef, is_reference
-from orchstate.models.values import FrozenMap, StringMap, to_number, to_whole
+from orchstate.models.values import FrozenMap, StringMap, check_length, to_number, to_whole
 from orchstate.providers.key_names import is_key_name
 from orchstate.providers.urls import check_url
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.providers.definition import FieldSpec, ProviderDefinition
+
+
+# No field of a provider is for a book; texts of one's own, such as prompts, may be longer.
+MAX_CHARACTERS: Final = 10_000
 
 
 class UnknownProviderDocument(ConfigDocument):
@@ -91,6 +96,8 @@ def _field(spec: FieldSpec) -> tuple[Any, Any]:
 def _annotation(spec: FieldSpec) -> Any:
     if spec.verbatim:
         return _Verbatim
+    if spec.type == "map" and spec.name == "headers":
+        return _Headers
     if spec.type == "choice":
         return Annotated[Literal[spec.choices] | None, BeforeValidator(_unset_if_blank)]
     return _ANNOTATIONS[spec.type]
@@ -107,9 +114,16 @@ def _has_control(text: str) -> bool:
     )
 
 
+def _check_no_key(text: str) -> str:
+    if holds_key(text):
+        raise ValueError(REFUSAL)
+    return text
+
+
 def _check_text(text: str) -> str:
+    _check_no_key(check_length(text, MAX_CHARACTERS))
     if _has_control(text):
-        raise ValueError(f"{quoted(text)} has a line break or control character in it. Remove it.")
+        raise ValueError(f"{shown(text)} has a line break or control character in it. Remove it.")
     return text
 
 
@@ -117,8 +131,12 @@ def _text_or_unset(text: str | None) -> str | None:
     return _check_text(text.strip()) if text is not None and text.strip() else None
 
 
+def _verbatim_or_unset(text: str | None) -> str | None:
+    return _check_no_key(check_length(text, MAX_CHARACTERS)) if text else None
+
+
 def _url_or_unset(url: str | None) -> str | None:
-    return check_url(url) if url is not None and url.strip() else None
+    return check_url(check_length(url, MAX_CHARACTERS)) if url is not None and url.strip() else None
 
 
 def _check_map(values: dict[str, str]) -> dict[str, str]:
@@ -128,26 +146,51 @@ def _check_map(values: dict[str, str]) -> dict[str, str]:
             "together, 'source' and 'name' stand for a reference to a key. Leave one of them out."
         )
     for name, value in values.items():
+        _check_no_key(name)
         if not name or name != name.strip():
-            raise ValueError(f"{name!r} is not a name: it is empty, or has a space at an end.")
+            raise ValueError(f"{shown(name)} is not a name: it is empty, or has a space at an end.")
         if is_key_name(name):
             raise ValueError(
                 f"{name!r} carries a key, and this mapping is stored in plain text. "
                 "Put the key into the key field instead."
             )
         _check_text(name)
+        check_length(value, MAX_CHARACTERS)
         # The value may be a key all the same, and stays out of the message.
+        if holds_key(value):
+            raise ValueError(f"the value of {name!r}: {REFUSAL}")
         if _has_control(value):
             raise ValueError(f"the value of {name!r} has a line break or control character in it. Remove it.")
     return values
+
+
+def _check_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in _check_map(headers).items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(
+                f"{shown(name)} cannot be the name of a header: letters, digits and hyphens are allowed, "
+                "as in 'X-Team'."
+            )
+        # The value may be a key, and stays out of the message.
+        if not value or value != value.strip():
+            raise ValueError(
+                f"the value of {name!r} is empty, or has a space at an end. "
+                "Leave the header out, or type it again."
+            )
+        if not value.isascii():
+            raise ValueError(f"the value of {name!r} has letters beyond ASCII, which a header cannot carry.")
+    return headers
 
 
 def _reference(value: Any) -> Any:
     return SecretRef() if value is None else value
 
 
+# RFC 9110, 5.6.2: a token.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_Headers = Annotated[StringMap, AfterValidator(_check_headers)]
 _Text = Annotated[str | None, AfterValidator(_text_or_unset)]
-_Verbatim = Annotated[str | None, AfterValidator(lambda text: text or None)]
+_Verbatim = Annotated[str | None, AfterValidator(_verbatim_or_unset)]
 _ANNOTATIONS: Final[dict[str, Any]] = {
     "text": _Text,
     "model": _Text,
@@ -167,7 +210,7 @@ def _auth_check(definition: ProviderDefinition) -> Callable[[Any, str], str]:
         if auth and auth not in known:
             allowed = ", ".join(map(repr, known)) or "none, since it takes no key"
             raise ValueError(
-                f"{auth!r} is not a way to authenticate with {definition.label}. Ways: {allowed}."
+                f"{shown(auth)} is not a way to authenticate with {definition.label}. Ways: {allowed}."
             )
         return auth
 

@@ -57,6 +57,7 @@ class Registry:
         self._packaged: dict[str, ProviderDefinition] = {}
         self._classes: dict[str, type[ConfigDocument]] = {}
         self._problems: list[SetupError] = []
+        self._key_patterns: frozenset[str] | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -102,6 +103,14 @@ class Registry:
             except (NotFoundError, SetupError):
                 return UnknownProviderDocument
         return found
+
+    @property
+    def key_patterns(self) -> frozenset[str]:
+        """What keys usually look like, as the definitions of all providers say."""
+        if self._key_patterns is None:
+            specs = (spec for definition in self for spec in definition.fields if spec.type == "secret")
+            self._key_patterns = frozenset(spec.pattern for spec in specs if spec.pattern is not None)
+        return self._key_patterns
 
     def __iter__(self) -> Iterator[ProviderDefinition]:
         return (self.get(provider_id) for provider_id in self.ids)

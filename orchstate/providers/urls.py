@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import urllib.parse
+from typing import Final
 
+from orchstate.models.key_shapes import REFUSAL, holds_key, looks_like_key
 from orchstate.providers.key_names import is_key_name
+
+# Underscores are no part of host names, and yet those of containers have them.
+_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_MAX_HOST: Final = 253
 
 
 def check_url(url: str) -> str:
@@ -26,6 +33,8 @@ def check_url(url: str) -> str:
             "a URL must not hold a user name or password, since it is not stored as a secret. "
             "Leave the part up to '@' out and put the key into the key field."
         )
+    if holds_key(url):
+        raise ValueError(REFUSAL)
     if any(map(is_key_name, _parameters(url))):
         raise ValueError(
             "a URL must not hold a key among its parameters, since it is not stored as a secret. "
@@ -33,8 +42,7 @@ def check_url(url: str) -> str:
         )
     problem = _problem(url)
     if problem:
-        shown = repr(url) if len(url) <= 80 else f"{url[:77]!r}..."
-        raise ValueError(f"{shown} is not a URL that can be called: {problem}")
+        raise ValueError(f"{_shown(url)} is not a URL that can be called: {problem}")
     return url
 
 
@@ -50,6 +58,12 @@ def origin(url: str) -> str:
     host = parts.hostname or ""
     port = parts.port if parts.port != {"http": 80, "https": 443}.get(parts.scheme) else None
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+
+def _shown(url: str) -> str:
+    if looks_like_key(url):
+        return "What looks like a key"
+    return repr(url) if len(url) <= 80 else f"{url[:77]!r}..."
 
 
 def _authority(url: str) -> str:
@@ -70,13 +84,41 @@ def _problem(url: str) -> str:
         return "backslashes and invisible characters are not allowed. Type it again by hand."
     try:
         parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "its host is not valid. Write it like 'http://127.0.0.1:8000/v1'."
+    try:
         port = parts.port
-    except ValueError as error:
-        return f"{str(error).lower()}. Write it like 'http://127.0.0.1:8000/v1'."
+    except ValueError:
+        return "its port is no number from 1 to 65535. Write it like 'http://127.0.0.1:8000/v1'."
     if parts.scheme not in ("http", "https"):
         return "it has to begin with http:// or https://."
     if not parts.hostname:
         return "it has no host. Write it like 'https://api.example.com/v1'."
+    if _authority(url).endswith(":"):
+        return "its host ends with a colon. Put a port behind it, or leave the colon out."
     if port == 0:
         return "port 0 cannot be called."
+    return _host_problem(_authority(url), parts.hostname)
+
+
+def _host_problem(authority: str, host: str) -> str:
+    if authority.startswith("["):
+        # What stands between the brackets was looked at with the port.
+        return "" if re.fullmatch(r"\[.*\](:[0-9]*)?", authority) else "only a port can follow the brackets."
+    if not host.isascii():
+        # Letters of many alphabets look alike: a key would go to another host than the one that is read.
+        return "its host has letters beyond a to z. Write it in its ASCII form, which begins with 'xn--'."
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
+        return "its host is no name: letters, digits and hyphens, with dots between. Put the real one in."
+    if labels[-1].isdigit() and not _is_ip(host):
+        return "its host is no IP address. Four numbers from 0 to 255 make one."
     return ""
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final, Literal
 
-from orchstate.errors import SecretUnavailableError, ValidationError
+from orchstate.errors import OrchstateError, SecretUnavailableError, ValidationError
 from orchstate.models.secret import SecretRef
 from orchstate.origin import warn
 from orchstate.secrets.environment import environment, try_environment
@@ -128,7 +128,12 @@ class Secrets:
             raise SecretUnavailableError("No key is set. Type it in the form, or assign orch.env('NAME').")
         if ref.source == "env":
             return environment(ref.name)
-        return self._store_of(ref).get(ref.name)
+        try:
+            return self._store_of(ref).get(ref.name)
+        except OrchstateError as error:
+            # The frames between here and there tell people nothing, and a notebook shows them all.
+            error.__traceback__ = None
+            raise
 
     def exists(self, ref: SecretRef) -> bool:
         """Return whether the secret that `ref` refers to is there; a locked vault can tell.
@@ -149,7 +154,8 @@ class Secrets:
     def write(self, name: str, value: str) -> SecretRef:
         """Keep `value` under `name` and return the reference to it.
 
-        Spaces and line breaks around the value are taken off, with a warning.
+        What copying leaves around the value, such as spaces and quotation marks, is taken off
+        with a warning.
 
         Raises
         ------
@@ -166,6 +172,9 @@ class Secrets:
             value, warning = clean_secret(value)
             backend = self.backend
             backend.set(name, value)
+        except OrchstateError as error:
+            error.__traceback__ = None
+            raise
         finally:
             del value
         if warning:

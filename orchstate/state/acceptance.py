@@ -15,12 +15,19 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchstate.errors import DuplicateNameError, NotFoundError, ReadOnlyError, ValidationError
+from orchstate.errors import (
+    DuplicateNameError,
+    LimitExceededError,
+    NotFoundError,
+    ReadOnlyError,
+    ValidationError,
+)
 from orchstate.models.intent import Intent
-from orchstate.models.names import name_key
+from orchstate.models.names import check_label, name_key
 from orchstate.state import steps as edits
 from orchstate.state.block import Block
 from orchstate.state.decide import decider
+from orchstate.state.delivery import MAX_ROUNDS
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.present import Present
 from orchstate.state.receipt import Receipt
@@ -108,6 +115,7 @@ class Acceptance(Present):
     def new_transaction(self, label: str) -> Transaction:
         """Return a transaction that has not begun."""
         self.check_writable()
+        check_label(label)
         return Transaction(label, Receipt(self._writer.outcomes))
 
     def begin(self, transaction: Transaction) -> None:
@@ -172,6 +180,11 @@ class Acceptance(Present):
     @contextlib.contextmanager
     def _editing(self) -> Iterator[int]:
         self.check_writable()
+        if self.delivery.is_endless:
+            raise LimitExceededError(
+                f"Observers edit what they observe, for {MAX_ROUNDS} rounds now, so this edit was refused. "
+                "Have an observer leave a value alone that is as it wants it."
+            )
         self.delivery.attach()
         try:
             with uninterrupted, self.lock:
@@ -285,7 +298,7 @@ class Acceptance(Present):
         """Have in memory what making a document of a name has to look at."""
         self._loader.load_name(kind, name)
         for id in self._ids_for(kind, name):
-            self._loader.load_id(id)
+            self._loader.load_id(id, kind)
             if self._is_new(id):
                 break
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
-from orchstate.errors import NotFoundError
+from orchstate.errors import LiveObjectError, NotFoundError, UnknownFieldError
 from orchstate.models.document import secret_fields
 from orchstate.models.names import MAX_NAME_LENGTH
 from orchstate.models.secret import references
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchstate.state.state import State
 
 R = TypeVar("R", bound=Record)
+_HOW_TO_CHANGE: Final = "To change what is in it: create(...), upsert(...), and delete() of a record."
 
 
 class Collection(Mapping[str, R], Generic[R]):
@@ -49,6 +50,35 @@ class Collection(Mapping[str, R], Generic[R]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._state.find(self._kind, name) is not None
+
+    if not TYPE_CHECKING:
+        # Type checkers know no such methods, and say so before anything runs.
+        def __setitem__(self, name: str, value: object) -> NoReturn:
+            raise LiveObjectError(f"{name!r} cannot be put into a collection. {_HOW_TO_CHANGE}")
+
+        def __delitem__(self, name: str) -> NoReturn:
+            raise LiveObjectError(
+                f"{name!r} cannot be taken out of a collection. Call delete() of the record instead."
+            )
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # A probe for a protocol, or an object that is being made.
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise UnknownFieldError(
+                f"A collection has no {name!r}. A record is reached by its name in brackets. {_HOW_TO_CHANGE}"
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise UnknownFieldError(f"{name!r} cannot be assigned to a collection. {_HOW_TO_CHANGE}")
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> NoReturn:
+        raise LiveObjectError(
+            f"{self!r} is live and cannot be copied or pickled. "
+            "Use to_dict() of its records, or export() of the store."
+        )
 
     def values(self) -> ValuesView[R]:
         """Return all records as they are at the moment of iterating."""
@@ -132,6 +162,8 @@ class Collection(Mapping[str, R], Generic[R]):
     def __repr__(self) -> str:
         # It reads no disk, so it shows what is in memory.
         entries = self._state.view.loaded(self._kind)
+        if not entries and not self._state.view.is_complete(self._kind) and self._state.seq:
+            return f"<{self._kind}s: not read yet>"
         count, kinds = len(entries), self._kind if len(entries) == 1 else f"{self._kind}s"
         shown = ", ".join(entry.name for entry in entries[:8]) + (", ..." if count > 8 else "")
         where = "" if self._state.view.is_complete(self._kind) else " in memory"

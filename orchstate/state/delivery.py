@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchstate.loops import running_loop
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+# Observers may edit, and others observe what they edit, and so on: nobody means to go on for so long.
+MAX_ROUNDS: Final = 100
 
 
 class Delivery:
@@ -32,8 +35,9 @@ class Delivery:
     def __init__(self, catch_up: Callable[[], object]) -> None:
         self._catch_up = catch_up
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], int]] = deque()
         self._is_running = False
+        self._round = 0
         self._is_woken = False
         self.own()
 
@@ -67,13 +71,19 @@ class Delivery:
         return self._is_running
 
     @property
+    def is_endless(self) -> bool:
+        """Whether the caller answers a notification that answers one, and so on for too long."""
+        return self._round >= MAX_ROUNDS and threading.get_ident() == self._owner_id
+
+    @property
     def is_waiting(self) -> bool:
         """Whether there is something to deliver."""
         return bool(self._waiting)
 
     def put(self, notify: Callable[[], object]) -> None:
         """Add a notification, to be delivered in order."""
-        self._waiting.append(notify)
+        is_answer = self._is_running and threading.get_ident() == self._owner_id
+        self._waiting.append((notify, self._round + 1 if is_answer else 0))
 
     def run(self) -> None:
         """Deliver what waits; for the owner.
@@ -86,9 +96,11 @@ class Delivery:
         self._is_running = True
         try:
             while self._waiting:
-                _call(self._waiting.popleft())
+                notify, self._round = self._waiting.popleft()
+                _call(notify)
         finally:
             self._is_running = False
+            self._round = 0
 
     def wake(self) -> None:
         """Have the owner's loop catch up soon; from any thread."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import All, Bunch, HasTraits
 from traitlets.traitlets import BaseDescriptor, EventHandler
 
-from orchstate.errors import UnknownFieldError, suggestion
+from orchstate.errors import LiveObjectError, UnknownFieldError, suggestion
 from orchstate.state.traits import FieldTrait
 from orchstate.tracebacks import forget
 
@@ -69,8 +69,32 @@ class Live(HasTraits):
             forget(error)
             raise
 
+    def __delattr__(self, name: str) -> None:
+        if name[0] == "_":
+            super().__delattr__(name)
+            return
+        if not self._is_observable(name):
+            raise UnknownFieldError(no_field(self, name))
+        raise LiveObjectError(
+            f"{name!r} of {self!r} cannot be deleted. Assign another value instead; None empties a field."
+        )
+
+    if not TYPE_CHECKING:
+        # Type checkers know no such methods, and say so before anything runs.
+        def __setitem__(self, path: str, value: object) -> None:
+            # It may be a key.
+            del value
+            raise LiveObjectError(
+                f"{path!r} of {self!r} cannot be assigned so. Assign the attribute, or call update()."
+            )
+
+        def __delitem__(self, path: str) -> None:
+            self.__delattr__(str(path))
+
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} is a live view of a store and cannot be copied. Use to_dict().")
+        raise LiveObjectError(
+            f"{self!r} is a live view of a store and cannot be copied or pickled. Use to_dict()."
+        )
 
     def hold_trait_notifications(self) -> Block:  # type: ignore[override]
         """Make the assignments of the block one transaction: all of them, or none."""

@@ -40,9 +40,9 @@ class Loader:
         self._view = view
         self.lock = lock
 
-    def load_id(self, id: str) -> None:
-        """Have the document of an id in the view, if there is one."""
-        if self._view.known(id) is None:
+    def load_id(self, id: str, kind: str = "") -> None:
+        """Have the document of an id in the view, if there is one; quicker where its kind is known."""
+        if self._view.known(id) is None and not self._view.is_absent(kind, id):
             self._load(lambda snapshot: _some(snapshot.get(id)))
 
     def load_name(self, kind: str, name: str) -> None:
@@ -58,13 +58,19 @@ class Loader:
     def _load(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
         for _ in range(_TRIES):
             cursor = self._view.cursor
-            rows = list(ask(self._engine.snapshot()))
+            snapshot = self._engine.snapshot()
+            rows, gone = list(ask(snapshot)), _gone(snapshot, kind)
             with self.lock:
                 if self._view.cursor == cursor:
-                    self._view.take(rows, kind)
+                    self._view.take(rows, kind, gone)
                     return
         with self.lock:
-            self._view.take(ask(self._engine.snapshot()), kind)
+            snapshot = self._engine.snapshot()
+            self._view.take(ask(snapshot), kind, _gone(snapshot, kind))
+
+
+def _gone(snapshot: Snapshot, kind: str) -> Iterable[str]:
+    return snapshot.gone(kind) if kind else ()
 
 
 def _some(row: Row | None) -> list[Row]:

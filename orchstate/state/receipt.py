@@ -29,6 +29,29 @@ _ERRORS: dict[str, type[OrchstateError]] = {
 }
 
 
+def checked_timeout(timeout_s: object) -> float | None:
+    """Return a time limit in seconds; None is none.
+
+    Raises
+    ------
+    ValidationError
+        If it is neither None nor a number from 0 on.
+
+    Examples
+    --------
+    >>> checked_timeout(5), checked_timeout(None), checked_timeout(float("inf"))
+    (5.0, None, None)
+    """
+    if timeout_s is None:
+        return None
+    if isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and timeout_s >= 0:
+        # For longer than the system can count is for ever.
+        return float(timeout_s) if timeout_s <= threading.TIMEOUT_MAX else None
+    raise ValidationError(
+        f"timeout={timeout_s!r} is no time limit. Give seconds from 0 on, or None to wait as long as needed."
+    )
+
+
 class Outcomes:
     """Where outcomes are announced to all threads that wait for one."""
 
@@ -44,7 +67,14 @@ class Outcomes:
             self._condition.notify_all()
 
     def wait(self, is_there: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Return whether it is there, as soon as that is so, or no more outcomes come, or time is up."""
+        """Return whether it is there, as soon as that is so, or no more outcomes come, or time is up.
+
+        Raises
+        ------
+        ValidationError
+            If `timeout_s` is no time limit.
+        """
+        timeout_s = checked_timeout(timeout_s)
         with self._condition:
             self._condition.wait_for(lambda: self.has_ended or is_there(), timeout_s)
             return is_there()

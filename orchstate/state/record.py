@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from traitlets import All
 
-from orchstate.errors import ConflictError, NotFoundError, UnknownFieldError
+from orchstate.errors import ConflictError, UnknownFieldError
 from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
@@ -158,7 +158,7 @@ class Record(Live):
         """
         found = self._state.document(self._entry.id)
         if found is None:
-            raise NotFoundError(f"{self.kind} {self._trait_values['name']!r} was deleted.")
+            raise self._state.gone(self._entry.id)
         return found
 
     def to_dict(self) -> dict[str, Any]:

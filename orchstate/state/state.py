@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchstate.errors import NotFoundError, OrchstateError, StoreError
 from orchstate.models.names import check_name
@@ -64,7 +65,7 @@ class State(Acceptance):
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
-                raise self._gone(id)
+                raise self.gone(id)
             check(document)
             step = edits.update(self.kinds[document.kind], document, changes, at_us)
             if step and not self._is_stored(id):
@@ -110,12 +111,16 @@ class State(Acceptance):
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
-                raise self._gone(id)
+                raise self.gone(id)
             return self._submit([edits.delete(document)], at_us)
 
-    def _gone(self, id: str) -> NotFoundError:
+    def gone(self, id: str) -> NotFoundError:
+        """Return the error for a document that is not there any more, or never was."""
         entry = self.view.known(id)
-        return NotFoundError(f"{entry.kind} {entry.name!r} was deleted." if entry else f"There is no {id!r}.")
+        if entry is None:
+            return NotFoundError(f"There is no {id!r}.")
+        step = "store.undo() brings back what was deleted here."
+        return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
 
     def dismiss(self, id: str) -> None:
         """Put the error of a document's last edit away; what the edit wanted stays in the engine."""
@@ -147,7 +152,9 @@ class State(Acceptance):
         """Do again what was undone last, as far as nobody changed it since."""
         return self._step_back(self._undo.undone, self._undo.done, "redo")
 
-    def _step_back(self, source: list[Undoable], target: list[Undoable], verb: str) -> Undone:
+    def _step_back(
+        self, source: list[Undoable], target: list[Undoable], verb: Literal["undo", "redo"]
+    ) -> Undone:
         if self.transaction_here:
             raise StoreError(f"A transaction is still running. Call {verb}() after the end of its block.")
         for step in source[-1].steps if source else ():
@@ -155,7 +162,7 @@ class State(Acceptance):
                 self._loader.load_name(step.before.kind, step.before.name)
         with self._editing() as at_us:
             if not source:
-                return Undone("", (), ())
+                return Undone("", (), verb=verb)
             entry = source[-1]
             taken, undone = inverse(entry, self.kinds, self._look, self._is_free, at_us)
             if taken:
@@ -163,7 +170,7 @@ class State(Acceptance):
                 receipt = self._accept(taken, at_us, label, undoable=False)
                 target.append(Undoable(receipt.n, entry.label, tuple(taken)))
             source.pop()
-        return undone
+        return replace(undone, verb=verb)
 
     # -- being exact ----------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class View:
         # More than one id only while an own edit is on its way to being refused for its name.
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
         self._complete: set[str] = set()
+        # Ids of deleted documents of those kinds that nothing else is known of here.
+        self._gone: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
         self.cursor = cursor
@@ -97,8 +99,12 @@ class View:
         """Whether what :meth:`find` returns is all that there is."""
         return self.is_complete(kind) or (kind, name_key(name)) in self._names
 
-    def take(self, rows: Iterable[Row], kind: str = "") -> None:
-        """Take rows over that are not in memory; with `kind` they are all of that kind."""
+    def is_absent(self, kind: str, id: str) -> bool:
+        """Whether it is sure, without asking, that no document of a kind has or ever had an id."""
+        return self.is_complete(kind) and id not in self._entries and id not in self._gone
+
+    def take(self, rows: Iterable[Row], kind: str = "", gone: Iterable[str] = ()) -> None:
+        """Take rows over that are not in memory; with `kind` all of it, and `gone` are its deleted ids."""
         for row in rows:
             # One that is loaded has perhaps been renamed or deleted here.
             if row.id not in self._entries and _is_usable(row):
@@ -106,6 +112,7 @@ class View:
                 self._index(self._entries[row.id], None)
         if kind:
             self._complete.add(kind)
+            self._gone.update(gone)
 
     def document(self, entry: Entry) -> Document | None:
         """Return the document of an entry."""
@@ -203,7 +210,10 @@ class View:
         if not is_own and not _is_usable(row):
             return
         if entry is None:
-            if row.kind not in self._complete or row.deleted:
+            if row.kind not in self._complete:
+                return
+            if row.deleted:
+                self._gone.add(row.id)
                 return
             entry = self._entries[row.id] = Entry(row.id, row.kind, None)
         _, before, so_far = touched.get(row.id) or _Touch(entry, self._look_at(entry), "edit")

@@ -13,7 +13,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchstate.errors import ClosedError, FlushError, ForkedStoreError, OrchstateError, StoreError
+from orchstate.errors import (
+    ClosedError,
+    FlushError,
+    ForkedStoreError,
+    OrchstateError,
+    StoreError,
+    StoreMovedError,
+)
 from orchstate.state.receipt import Outcomes
 from orchstate.storage.switching import quick_switching
 
@@ -129,9 +136,10 @@ class Writer:
         """
         if not self._wait(lambda: self.settled >= n, timeout_s):
             receipts = [receipt for intent, receipt in list(self._queue) if intent.n <= n]
+            # A file that is gone says itself where they are.
+            kept = "" if isinstance(self._error, StoreMovedError) else " They are kept in the outbox."
             raise FlushError(
-                f"{len(receipts)} accepted edits are not committed yet: {self._reason(timeout_s)} "
-                "They are kept in the outbox.",
+                f"{len(receipts)} accepted edits are not committed yet: {self._reason(timeout_s)}{kept}",
                 receipts=receipts,
             ) from self._error
 
@@ -218,7 +226,7 @@ class Writer:
                 self._look()
 
     def _look(self) -> None:
-        last = self._engine.seq()
+        last = self._engine.verify()
         revisions = self._engine.changes_since(self.cursor, until=last)
         self._recover()
         # Waiters look again when the block ends, and then find what was delivered in it.

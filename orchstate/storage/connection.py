@@ -107,6 +107,10 @@ def translated(error: sqlite3.Error, path: Path | None) -> StoreError:
         return ReadOnlyError(f"{where} may not be written. Open it with read_only=True, or make it writable.")
     if "malformed" in text or "corrupt" in text:
         return CorruptStoreError(f"{where} is damaged: {text}. Run: orchstate doctor")
+    if "full" in text or "I/O" in text:
+        return StoreWriteError(
+            f"{where} could not be used: {text}. Free some space on its disk and try again."
+        )
     return StoreWriteError(f"{where} could not be used: {text}. Mend it and try again.")
 
 

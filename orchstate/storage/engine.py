@@ -187,6 +187,9 @@ class Snapshot(Protocol):
     def rows(self, kind: str | None = None) -> Iterable[Row]:
         """Return all living documents, of one kind or of all, by creation."""
 
+    def gone(self, kind: str) -> Iterable[str]:
+        """Return the ids of all deleted documents of a kind."""
+
 
 Decide = Callable[[Snapshot, "Intent", str], Decision]
 """What becomes of an intent of a writer, given the present rows; pure."""
@@ -227,6 +230,15 @@ class Engine(Protocol):
         ------
         StoreError
             If it could not be done now; nothing was applied, and it can be tried again.
+        """
+
+    def verify(self) -> int:
+        """Return what :meth:`seq` does, and refuse to go on with what is not the opened store any more.
+
+        Raises
+        ------
+        StoreMovedError
+            If that is so.
         """
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:

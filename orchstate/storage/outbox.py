@@ -154,6 +154,7 @@ class Outbox:
             )
         record = _record(payload)
         with self._mutex:
+            self._check_there()
             try:
                 self._write(record)
             except OSError as error:
@@ -162,6 +163,15 @@ class Outbox:
                     f"The edit was not accepted: {error}. Nothing was changed. Mend it and repeat the edit."
                 ) from error
             self._size += len(record)
+
+    def _check_there(self) -> None:
+        """Refuse to accept into a file that vanishes with this process."""
+        if not os.fstat(self._fd).st_nlink:
+            raise StoreWriteError(
+                f"The edit was not accepted: {str(self.path)!r} was removed while the store was open, and "
+                "edits are kept there until they are committed. Nothing was changed. Save what is seen here: "
+                "store.export('setup.json'); then close() the store and open it again."
+            )
 
     def _begin(self, header: bytes) -> None:
         try:
@@ -265,6 +275,13 @@ def scan(data: bytes) -> Scan:
     return Scan(tuple(records), end, damaged)
 
 
+def store_of(found: Scan) -> str:
+    """Return the id of the store that an outbox is for; ``""`` where its header cannot be read."""
+    if not found.records or not _is_header(found.records[0]):
+        return ""
+    return str(json.loads(found.records[0]).get("store", ""))
+
+
 def _payload_at(data: bytes, position: int) -> bytes | None:
     length, checksum = _HEAD.unpack_from(data, position)
     start = position + _HEAD.size
@@ -309,6 +326,8 @@ def _try_adopt(path: Path, store_id: str) -> Outbox | None:
         logger.error("The outbox %s is damaged and is kept for inspection.", outbox.set_aside())
     else:
         outbox.close(keep=True)
+        if len(records) > 1:
+            logger.warning("The outbox %s is not for this store and is kept. Run: orchstate doctor", path)
     return None
 
 

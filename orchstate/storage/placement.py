@@ -8,9 +8,12 @@ import sqlite3
 import stat
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from orchstate.errors import ReadOnlyError, StoreError, StoreWriteError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JournalMode = Literal["wal", "truncate"]
 
@@ -29,8 +32,13 @@ _NETWORK: Final = (
 )
 
 
-def prepare(path: Path, *, read_only: bool) -> None:
+def prepare(path: Path, *, read_only: bool) -> tuple[Path, ...]:
     """Make a missing file, private to its owner; refuse what can be no store.
+
+    Returns
+    -------
+    tuple of Path
+        The folders and the file that were made, for :func:`discard`.
 
     Raises
     ------
@@ -45,23 +53,43 @@ def prepare(path: Path, *, read_only: bool) -> None:
         raise StoreError(f"{str(path)!r} is a folder. Name a file in it, such as {str(path / 'store.db')!r}.")
     if not path.exists():
         if read_only:
-            raise StoreError(f"{str(path)!r} does not exist, so it cannot be opened for reading.")
-        _make(path)
-    elif not path.is_file():
+            raise StoreError(
+                f"{str(path)!r} does not exist, so it cannot be opened for reading. Check the path, or open "
+                "it without read_only=True to make it."
+            )
+        return _make(path)
+    if not path.is_file():
         raise StoreError(f"{str(path)!r} is no file but a device or a pipe. Choose another path.")
     elif not _may(path, os.R_OK):
         raise StoreError(f"{str(path)!r} may not be read. Make it readable for you, or choose another path.")
     elif not read_only:
         _check_writable(path)
+    return ()
 
 
-def _make(path: Path) -> None:
+def discard(made: Sequence[Path]) -> None:
+    """Remove what :func:`prepare` made, and what was put beside it, unless something is in it by now."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                path.rmdir()
+            elif not path.stat().st_size:
+                for suffix in ("-journal", "-wal", "-shm", ".lock", ".lock.gate", ""):
+                    path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
+def _make(path: Path) -> tuple[Path, ...]:
+    made: list[Path] = []
     try:
+        made += [folder for folder in reversed(path.parents) if not folder.exists()]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Another process may be faster; and closing a handle on a file that nobody has open drops no locks.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            made.append(path)
+        return tuple(made)
     except OSError as error:
+        discard(made)
         raise StoreWriteError(
             f"Cannot make {str(path)!r}: {error}. Choose a folder you may write in."
         ) from error

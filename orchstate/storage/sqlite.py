@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,8 +46,9 @@ from orchstate.storage.connection import (
     translated,
     unopened,
 )
-from orchstate.storage.engine import Commit, Decision, Revision, Row
-from orchstate.storage.placement import JournalMode, journal_mode, prepare
+from orchstate.storage.engine import Commit, Decision
+from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
+from orchstate.storage.presence import Presence, check_companions, remember
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchstate.models.intent import Intent
-    from orchstate.storage.engine import Decide, Snapshot, Write
+    from orchstate.storage.engine import Decide, Revision, Row, Snapshot, Write
 
 # A fork waits this long for processes that are just committing, and then goes on without.
 _FORK_PATIENCE_S: Final = 0.2
@@ -112,16 +112,16 @@ class SqliteEngine:
         self._read_mutex = threading.RLock() if path else self._write_mutex
         self._writing_or_none: sqlite3.Connection | None = None
         self._reading_or_none: sqlite3.Connection | None = None
+        self._presence: Presence | None = None
         self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
-        if path:
-            prepare(path, read_only=read_only)
+        made = prepare(path, read_only=read_only) if path else ()
         try:
             self._set_up(mode)
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._close_connections(patience_s=None)
-            raise unopened(error, path, read_only=read_only) from error
-        except BaseException:
-            self._close_connections(patience_s=None)
+            discard(made)
+            if isinstance(error, sqlite3.Error):
+                raise unopened(error, path, read_only=read_only) from error
             raise
         self._bell = Bell(path)
         self._version = self._data_version()
@@ -147,17 +147,56 @@ class SqliteEngine:
             If it could not be done now; nothing was applied, and it can be tried again.
         """
         if self.read_only:
-            raise ReadOnlyError(f"{str(self.path)!r} is open for reading only.")
+            raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to edit.")
         with self._write_mutex:
-            self._check_usable()
+            self._verify()
             try:
                 with quick_switching(), self._locked():
+                    self._check_content()
                     commit = self._commit(writer, intents, decide)
+                    self._check_arrived(commit)
             except sqlite3.Error as error:
                 raise translated(error, self.path) from error
         if commit.revisions:
             self._bell.ring()
         return commit
+
+    def verify(self) -> int:
+        """Return the number of the last commit, where the store's file is still the one that was opened.
+
+        Raises
+        ------
+        StoreMovedError
+            If it was, by something else than a copy that goes on where it was.
+        """
+        with self._write_mutex:
+            has_looked = self._verify()
+        return self._presence.seq if self._presence and has_looked else self.seq()
+
+    def _verify(self) -> bool:
+        self._check_usable()
+        try:
+            if self._presence and self._presence.has_moved:
+                self._follow(self._presence)
+            return self._check_content()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def _follow(self, presence: Presence) -> None:
+        presence.follow()
+        with self._read_mutex:
+            self._close_connections(0.0)
+        self._version = -1
+
+    def _check_content(self) -> bool:
+        return self._presence is not None and self._presence.check_content(self._writing)
+
+    def _check_arrived(self, commit: Commit) -> None:
+        """Refuse to say that something is committed while its file was being taken away."""
+        if self._presence:
+            self._presence.check()
+            for last in commit.revisions[-1:]:
+                self._presence.committed(last.row.seq, last.txn)
 
     def _commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         try:
@@ -201,7 +240,7 @@ class SqliteEngine:
             if _gives_its_name_up(old[write.id], write):
                 tables.free_name(self._writing, write.id)
         revisions = [
-            _revision(write, intent, number, writer, old[write.id])
+            tables.revision_of(write, intent, number, writer, old[write.id])
             for number, write in enumerate(decision.writes, seq + 1)
         ]
         tables.insert(self._writing, revisions)
@@ -274,6 +313,8 @@ class SqliteEngine:
         """Sleep until woken, or until others may have committed; return whether they may have."""
         self._check_usable()
         rung = self._bell.wait(min(timeout_s, self._bell.poll_s) if self.path else timeout_s)
+        if self._presence and self._presence.has_moved:
+            return True
         version = self._data_version()
         moved, self._version = version != self._version, version
         return rung or moved
@@ -358,7 +399,7 @@ class SqliteEngine:
     @property
     def _writing(self) -> sqlite3.Connection:
         if self._writing_or_none is None:
-            self._writing_or_none = connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+            self._writing_or_none = self._connected()
         return self._writing_or_none
 
     @property
@@ -366,8 +407,13 @@ class SqliteEngine:
         if self.path is None:
             return self._writing
         if self._reading_or_none is None:
-            self._reading_or_none = connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+            self._reading_or_none = self._connected()
         return self._reading_or_none
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._presence:
+            self._presence.check()
+        return connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
 
     def _close_connections(self, patience_s: float | None) -> None:
         # Closing the last WAL connection checkpoints, so it happens under the lock where that can be had.
@@ -385,6 +431,8 @@ class SqliteEngine:
                 lock.release()
 
     def _set_up(self, mode: JournalMode | None) -> None:
+        if self.path:
+            check_companions(self.path, self.path.with_name(f"{self.path.name}.lock"))
         connection = self._writing
         if self.path:
             schema.check_identity(connection, self.path)
@@ -395,10 +443,14 @@ class SqliteEngine:
                     with contextlib.suppress(sqlite3.OperationalError):
                         connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
                 schema.migrate(connection)
+                if self._lock:
+                    remember(self._lock, schema.store_id(connection))
         elif not schema.version_of(connection):
-            raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read.")
+            raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read. Check the path.")
         self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         self.store_id = schema.store_id(connection)
+        if self.path:
+            self._presence = Presence(self.path, connection, self.store_id)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -435,27 +487,6 @@ class SqliteEngine:
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.journal_mode
         return f"<SqliteEngine {self.path or ':memory:'}: {state}>"
-
-
-def _revision(write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
-    row = Row(
-        id=write.id,
-        kind=write.kind,
-        name=write.name,
-        revision=old.revision + 1 if old else 1,
-        seq=seq,
-        schema=write.schema,
-        created_us=write.created_us,
-        updated_us=write.updated_us,
-        user=write.user,
-        deleted=write.verb == "delete",
-        body=write.body,
-        writer=writer,
-        foreign_seq=0 if not old else old.foreign_seq if old.writer == writer else old.seq,
-    )
-    now_us = time.time_ns() // 1000
-    circumstances = (intent.at_us, now_us, intent.txn, intent.label, intent.origin, intent.n)
-    return Revision(row, write.verb, write.diff, *circumstances)
 
 
 def _gives_its_name_up(row: Row | None, write: Write) -> bool:

@@ -7,6 +7,7 @@ row says of itself counts only once it is verified: damage must not hide it from
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,9 @@ from orchstate.storage.engine import Revision, Row
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from orchstate.models.intent import Intent
+    from orchstate.storage.engine import Write
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ _OF_KIND: Final = (
     f"{_DOC} WHERE deleted = 0 AND kind IN (SELECT ? UNION {_MADE_UP}) "
     f"UNION ALL {_HIDDEN} AND kind = ? ORDER BY created_us, seq"
 )
+_GONE: Final = "SELECT id FROM doc WHERE kind = ? AND deleted <> 0"
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -92,6 +97,10 @@ class Live:
                 continue
             if _lives(row, kind):
                 yield row
+
+    def gone(self, kind: str) -> list[str]:
+        """Return the ids of all deleted documents of a kind."""
+        return [str(id) for (id,) in self._query(_GONE, [kind])]
 
     def _verified(self, found: tuple[Any, ...]) -> Row:
         row = _row(found)
@@ -155,6 +164,12 @@ class Past:
         found = self._query(f"{_REV} WHERE seq IN ({latest}) ORDER BY created_us, seq", [self._seq])
         return (revision.row for revision in _sound(found) if _lives(revision.row, kind))
 
+    def gone(self, kind: str) -> list[str]:
+        """Return the ids of all documents of a kind that were deleted by then."""
+        lived = {row.id for row in self.rows(kind)}
+        found = self._query("SELECT DISTINCT id FROM rev WHERE kind = ? AND seq <= ?", [kind, self._seq])
+        return [str(id) for (id,) in found if id not in lived]
+
 
 def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> list[Revision]:
     """Return the revisions after `seq`, at most up to `until`, of one document or of all.
@@ -169,6 +184,28 @@ def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> l
     conditions += ["id = ?"] * len(of_id)
     found = query(f"{_REV} WHERE {' AND '.join(conditions)} ORDER BY seq", [*values, *of_id])
     return list(_sound(found))
+
+
+def revision_of(write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
+    """Return the revision that a write becomes, on top of the row that was there."""
+    row = Row(
+        id=write.id,
+        kind=write.kind,
+        name=write.name,
+        revision=old.revision + 1 if old else 1,
+        seq=seq,
+        schema=write.schema,
+        created_us=write.created_us,
+        updated_us=write.updated_us,
+        user=write.user,
+        deleted=write.verb == "delete",
+        body=write.body,
+        writer=writer,
+        foreign_seq=0 if not old else old.foreign_seq if old.writer == writer else old.seq,
+    )
+    now_us = time.time_ns() // 1000
+    circumstances = (intent.at_us, now_us, intent.txn, intent.label, intent.origin, intent.n)
+    return Revision(row, write.verb, write.diff, *circumstances)
 
 
 def insert(connection: sqlite3.Connection, revisions: Iterable[Revision]) -> None:

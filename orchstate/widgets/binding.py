@@ -3,7 +3,8 @@
 What a person enters goes to the store, and what the store says is shown; nothing here holds
 a value. A change from anywhere, a cell, an undo, another notebook, is shown at once and not
 sent back. What a person enters and the store refuses stays in the control, to be mended,
-until the field changes in the store.
+until the field changes in the store. What is half typed stays until it is entered, whatever
+changes; where that is the same field, leaving it does not decide, the person does.
 
 Records outlive views, so they know them weakly: a view that is gone, or was closed, is
 not called again and leaves no observer behind.
@@ -17,13 +18,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import OrchstateError, ValidationError
+from orchstate.models.values import is_same, to_plain
 from orchstate.origin import cell, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.state.record import Record
-    from orchstate.widgets.fields import Control, Field
+    from orchstate.widgets.control import Control
+    from orchstate.widgets.fields import Field
 
 
 def follow(observed: Any, listener: Callable[[Any], object], names: Any = None) -> Callable[[], None]:
@@ -75,11 +78,16 @@ def _unobserve(observed: Any, handler: Any, *names: Any) -> None:
 
 def is_writable(state: Any) -> bool:
     """Return whether a store takes what a person enters: not when it is open for reading only, or closed."""
+    return not why_not_writable(state)
+
+
+def why_not_writable(state: Any) -> str:
+    """Return why a store does not take what a person enters, ``""`` if it does."""
     try:
         state.check_writable()
-    except OrchstateError:
-        return False
-    return True
+    except OrchstateError as error:
+        return str(error)
+    return ""
 
 
 def form_place() -> str:
@@ -101,9 +109,16 @@ class Binding:
     origin
         Where the history says that edits come from.
     judged
-        Called when an entry was taken or refused.
+        Called when an entry was taken or refused, is half typed, or was overtaken.
     present
         Returns the value to show, None for the one that is stored.
+
+    Attributes
+    ----------
+    refusal
+        Why the last entry was refused, ``""`` if it was not.
+    is_mended
+        Whether an entry that was refused would be taken by now.
     """
 
     def __init__(
@@ -116,13 +131,15 @@ class Binding:
         present: Callable[[], Any] | None = None,
     ) -> None:
         self.refusal = ""
+        self.is_mended = False
         self._record = record
         self._field = field
         self._control = control
         self._origin = origin
         self._judged = judged
         self._present = present or (lambda: record[field.path])
-        control.listen(self._take)
+        self._shown = self.value
+        control.listen(self._take, self._draft)
         self.update()
 
     @property
@@ -130,16 +147,71 @@ class Binding:
         """The value that the store has now."""
         return self._present()
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether the control shows what is half typed."""
+        return self._control.is_draft
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether the field has changed in the store while somebody was typing."""
+        return self.is_draft and not is_same(to_plain(self.value), to_plain(self._shown))
+
     def update(self) -> None:
-        """Show what the store has now, and forget an entry that it refused."""
-        self.refusal = ""
-        self._control.show(self.value)
+        """Show what the store has now, and forget an entry that it refused; what is half typed stays."""
+        self.refusal, self.is_mended = "", False
+        value = self.value
+        if self.is_draft and is_same(self._control.read(), value):
+            # Somebody else has entered the very same.
+            self._control.settle()
+        if not self.is_draft:
+            self._shown = value
+        self._control.show(value)
+
+    def reconsider(self) -> None:
+        """See whether an entry that was refused is so still: that may depend on other fields."""
+        if self.refusal or self.is_mended:
+            problem = self._problem()
+            self.refusal, self.is_mended = problem, not problem
+            self._judged()
+
+    def enter(self) -> None:
+        """Take what is in the control as entered."""
+        self._control.confirm()
+
+    def discard(self) -> None:
+        """Drop what is half typed, or was refused."""
+        self._control.settle()
+        self.update()
+        self._judged()
 
     def unset(self) -> None:
         """Have the field not set, as far as the store allows it."""
+        self._control.settle()
         self._enter({} if self._field.type == "map" else None)
 
+    def _problem(self) -> str:
+        """Return why what is in the control would be refused, ``""`` if it would be taken."""
+        try:
+            with self._record._state.transaction():
+                self._record.update(**{self._field.path: self._control.read()})
+                raise _OnlyAskedError
+        except OrchstateError as error:
+            return reason(error, self._field.path)
+        except _OnlyAskedError:
+            return ""
+
+    def _draft(self) -> None:
+        if not self.is_draft:
+            # It is as it was before: nothing is being typed.
+            self._control.show(self.value)
+        self._judged()
+
     def _take(self) -> None:
+        if self.is_overtaken and not self._control.is_confirmed:
+            self._judged()
+            return
+        self._control.settle()
         try:
             value = self._control.read()
         except ValidationError as error:
@@ -159,8 +231,12 @@ class Binding:
             self._judged()
 
     def _refuse(self, error: OrchstateError) -> None:
-        self.refusal = reason(error, self._field.path)
+        self.refusal, self.is_mended = reason(error, self._field.path), False
         self._judged()
+
+
+class _OnlyAskedError(Exception):
+    """Ends a transaction that was never meant."""
 
 
 def reason(error: OrchstateError, path: str) -> str:

@@ -36,6 +36,8 @@ class ConfigFields:
         Where the history says that edits come from.
     say
         Called with what has to be said of a field that is not there any more.
+    told
+        Called when a row has something that is not saved, or has it no more.
 
     Attributes
     ----------
@@ -47,10 +49,17 @@ class ConfigFields:
         The widget.
     """
 
-    def __init__(self, config: Config, origin: str, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        origin: str,
+        say: Callable[[str], object],
+        told: Callable[[], object] = lambda: None,
+    ) -> None:
         self._config = config
         self._origin = origin
         self._say = say
+        self._told = told
         self.rows: dict[str, FieldRow | SecretRow] = {}
         self.fold: Fold | None = None
         self._ways: list[str] = []
@@ -77,6 +86,26 @@ class ConfigFields:
         """Show what is wrong with the present values, or missing."""
         for path, row in self.rows.items():
             row.judge([issue for issue in issues if issue.field.partition(".")[0] == path])
+
+    def reconsider(self, changed: str) -> None:
+        """See whether what was refused is so still, since another field has changed."""
+        for path, row in self.rows.items():
+            if isinstance(row, FieldRow) and path != changed:
+                row.reconsider()
+
+    def take_over(self, others: ConfigFields) -> str:
+        """Go on with what is half typed in fields that these replace; returns what has no place here."""
+        if self.fold and others.fold and others.fold.is_open:
+            self.fold.turn(is_open=True)
+        lost = []
+        for path, row in others.rows.items():
+            if isinstance(row, FieldRow) and row.control.draft:
+                here = self.rows.get(path)
+                if isinstance(here, FieldRow):
+                    here.control.resume(row.control.draft)
+                else:
+                    lost.append(f"{row.control.draft!r} in {row.field.label}")
+        return f"Not saved, because it was only half typed: {', '.join(lost)}." if lost else ""
 
     def suggest(self, models: Iterable[str]) -> None:
         """Offer these models, which the provider has listed."""
@@ -118,7 +147,7 @@ class ConfigFields:
             row = SecretRow(self._config, spec, self._origin, self._say)
         else:
             models = definition.models.ids if definition.models else ()
-            row = FieldRow(self._config, Field.of(spec, suggestions=models), self._origin)
+            row = FieldRow(self._config, Field.of(spec, suggestions=models), self._origin, told=self._told)
         self.rows[spec.name] = row
         return row.box
 

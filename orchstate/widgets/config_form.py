@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from ipywidgets import Box, Button, VBox
 
 from orchstate.configs import Configs
-from orchstate.display import Table, html_heading, html_links, text_page
+from orchstate.display import Table, html_heading, html_links, html_note, text_page
 from orchstate.errors import OrchstateError
 from orchstate.models.document import leaves
 from orchstate.origin import place
 from orchstate.providers.documents import is_set
 from orchstate.widgets.badge import badge, try_definition
-from orchstate.widgets.binding import follow, form_place, is_writable
+from orchstate.widgets.binding import follow, form_place, is_writable, why_not_writable
 from orchstate.widgets.check_panel import CheckPanel
 from orchstate.widgets.config_fields import ConfigFields
 from orchstate.widgets.confirm import Confirm
@@ -68,7 +68,7 @@ class ConfigForm(View):
         self._origin = form_place()
         super().__init__("orch-form")
         self._make_parts()
-        self._fields = ConfigFields(config, self._origin, self.status.say)
+        self._fields = self._make_fields()
         self._content.children = (self._fields.box,)
         self._is_there = True
         self._deletion: Receipt | None = None
@@ -84,6 +84,12 @@ class ConfigForm(View):
     def take_focus(self) -> None:
         """Have the keyboard in the first entry, once a page shows the form; called before that."""
         focus_when_shown(self._name.control.widgets[-1])
+
+    def leave(self) -> str:
+        """Save what was typed and left; returns a sentence on what could not be, ``""`` for nothing."""
+        rows = [row for row in self.rows.values() if isinstance(row, FieldRow)]
+        lost = [f"{text!r} in {row.field.label}" for row in rows if (text := row.leave())]
+        return f"Not saved in {self.config.name}: {', '.join(lost)}." if lost else ""
 
     # -- following ----------------------------------------------------------------------
 
@@ -116,22 +122,40 @@ class ConfigForm(View):
             self._judge(self.config.validation)
         else:
             self._fields.update(change.name)
+        if self.status.unsaved:
+            self._name.reconsider()
+            self._fields.reconsider(change.name)
+
+    def _make_fields(self) -> ConfigFields:
+        return ConfigFields(self.config, self._origin, self.status.say, self._tell_unsaved)
+
+    def _tell_unsaved(self) -> None:
+        """Have the status line name the fields that show something that is not saved."""
+        rows = [row for row in self.rows.values() if isinstance(row, FieldRow)]
+        self.status.except_for([row.field.label for row in rows if row.is_unsaved])
+        # Nobody tells a form of one config that its store was closed, but what it refuses does.
+        if not is_writable(self._state):
+            self.heed_access()
 
     def _build(self) -> None:
         """Show the fields anew: there are others, or the config has gone, or come back."""
         self._is_there = self._exists
         show(self._body, self._is_there)
         show(self._actions, self._is_there)
+        self.delete.stop()
+        self.check.outdate()
         self.status.say(str(self._deletion.error or "") if self._deletion else "")
         if self._is_there:
-            old, self._fields = self._fields, ConfigFields(self.config, self._origin, self.status.say)
+            old, self._fields = self._fields, self._make_fields()
             self._content.children = (self._fields.box,)
+            self.status.lose(self._fields.take_over(old))
             close(old.box)
             if not is_writable(self._state):
                 self._fields.disable()
             self._provider.update()
             self._name.update()
             self._show_provider()
+        self._tell_unsaved()
 
     def _show_provider(self) -> None:
         self._links.value = html_links(_links(self.config))
@@ -149,7 +173,7 @@ class ConfigForm(View):
             with place(self._origin):
                 copy = Configs(self._state, "config").duplicate(self.config)
         except OrchstateError as error:
-            self.status.say(str(error))
+            self._refused(error)
             return
         message = f"Created {copy.name!r}, without the key."
         self.status.say(message)
@@ -160,28 +184,33 @@ class ConfigForm(View):
             with place(self._origin):
                 self._deletion = self.config.delete()
         except OrchstateError as error:
-            self.status.say(str(error))
+            self._refused(error)
             return
         self.undo.focus()
 
-    def _go(self, step: Callable[[], Undone], verb: str) -> None:
+    def _go(self, step: Callable[[], Undone]) -> None:
         try:
             with place(self._origin):
                 undone = step()
         except OrchstateError as error:
-            self.status.say(str(error))
+            self._refused(error)
             return
         if self._exists != self._is_there:
             self._build()
-        self.status.say(_told(undone, verb))
+        self.status.say(undone.message)
+
+    def _refused(self, error: OrchstateError) -> None:
+        self.status.say(str(error))
+        self.heed_access()
 
     # -- widgets ------------------------------------------------------------------------
 
     def _make_parts(self) -> None:
+        self._banner = text("", "orch-banner")
         self._heading = text("", "orch-title")
         self._links = text("", "orch-links")
-        self._provider = FieldRow(self.config, _provider_field(self.config), self._origin)
-        self._name = FieldRow(self.config, _NAME, self._origin)
+        self._provider = self._row(_provider_field(self.config))
+        self._name = self._row(_NAME)
         self._content = make(VBox, "orch-fields")
         self.check = CheckPanel(self.config, lambda models: self._fields.suggest(models))
         self.status = StatusLine(self.config, self._origin, lambda: self.undo.focus())
@@ -191,8 +220,11 @@ class ConfigForm(View):
         self.undo = make(Button, description="Undo", tooltip="Take back the last step of this notebook")
         self.redo = make(Button, description="Redo", tooltip="Do again what was undone last")
         self.duplicate.on_click(lambda _: self._duplicate())
-        self.undo.on_click(lambda _: self._go(self._state.undo, "Undone"))
-        self.redo.on_click(lambda _: self._go(self._state.redo, "Done again"))
+        self.undo.on_click(lambda _: self._go(self._state.undo))
+        self.redo.on_click(lambda _: self._go(self._state.redo))
+
+    def _row(self, field: Field) -> FieldRow:
+        return FieldRow(self.config, field, self._origin, told=self._tell_unsaved)
 
     def _lay_out(self) -> None:
         self._body = make(
@@ -200,18 +232,24 @@ class ConfigForm(View):
             "orch-fields",
             children=(self._heading, self._provider.box, self._links, self._name.box, self._content),
         )
-        self._actions = make(Box, "orch-buttons", children=(self.check.box, self.duplicate, self.delete.box))
+        self._actions = make(Box, "orch-buttons", children=(self.check.box, self.duplicate, self.delete.ask))
         steps = make(Box, "orch-buttons", children=(self.undo, self.redo))
         bar = make(Box, "orch-bar", children=(self._actions, steps))
-        self.fill(self._body, self.check.result, bar, self.status.box)
-        if not is_writable(self._state):
+        self.fill(self._banner, self._body, self.check.result, bar, self.delete.box, self.status.box)
+        self.heed_access()
+
+    def heed_access(self) -> None:
+        """Say so, and let everything be looked at only, if the store takes nothing any more."""
+        reason = why_not_writable(self._state)
+        self._banner.value = html_note(reason, "warning")
+        if reason:
             self._disable()
 
     def _disable(self) -> None:
         for row in (self._provider, self._name):
             row.disable()
         self._fields.disable()
-        for button in (self.duplicate, self.delete.ask, self.undo, self.redo):
+        for button in (self.duplicate, self.delete.ask, self.delete.yes, self.undo, self.redo):
             button.disabled = True
 
     # -- as text ------------------------------------------------------------------------
@@ -249,16 +287,3 @@ def _links(config: Config) -> list[tuple[str, str | None]]:
 def _shown(config: Config, spec: FieldSpec) -> str:
     value = config[spec.name]
     return config._services.secrets.describe(value) if spec.type == "secret" else str(value)
-
-
-def _told(undone: Undone, verb: str) -> str:
-    if not undone.changed and not undone.skipped:
-        return f"Nothing to {'undo' if verb == 'Undone' else 'do again'}."
-    done = ", ".join(_called(name, path) for name, path in undone.changed)
-    left = ", ".join(_called(name, path) for name, path in undone.skipped)
-    sentences = [f"{verb}: {done}." if done else "", f"Left alone: {left}." if left else ""]
-    return " ".join(filter(None, sentences))
-
-
-def _called(name: str, path: str) -> str:
-    return f"{path} of {name}" if path else name

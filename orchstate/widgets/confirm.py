@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ipywidgets import Box, Button
 
 from orchstate.display import html_note
-from orchstate.widgets.style import make, show, text
+from orchstate.widgets.style import is_shown, make, show, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,12 @@ class Confirm:
 
     Attributes
     ----------
+    ask
+        The button, which stays where it is.
     box
-        The widget.
-    ask, yes, no
-        Its buttons: the one that is there at first, and the two that then take its place.
+        The question with its two buttons, for a place where it moves nothing but what comes after it.
+    yes, no
+        Its buttons.
     """
 
     def __init__(self, label: str, act: Callable[[], object]) -> None:
@@ -38,28 +40,27 @@ class Confirm:
         self.yes = make(Button, "orch-danger", description=f"Yes, {label.lower()}")
         self.no = make(Button, description="Keep")
         self._text = text()
-        self.box = make(Box, "orch-confirm", children=(self.ask, self._text, self.yes, self.no))
-        self.ask.on_click(lambda _: self._begin())
+        self.box = make(Box, "orch-confirm", children=(self._text, self.yes, self.no))
+        self.ask.on_click(lambda _: self._end() if is_shown(self.box) else self._begin())
         self.no.on_click(lambda _: self._end())
         self.yes.on_click(lambda _: self._confirm())
-        self._turn(is_asking=False)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        show(self.box, False)
 
     # The button that was pressed is hidden then, and the keyboard would be lost with it.
 
     def _begin(self) -> None:
-        self._turn(is_asking=True)
+        self._text.value = html_note(self.question, "warning")
+        show(self.box)
         self.no.focus()
 
     def _end(self) -> None:
-        self._turn(is_asking=False)
+        self.stop()
         self.ask.focus()
 
     def _confirm(self) -> None:
         self._end()
         self._act()
-
-    def _turn(self, *, is_asking: bool) -> None:
-        self._text.value = html_note(self.question, "warning")
-        show(self.ask, not is_asking)
-        for widget in (self._text, self.yes, self.no):
-            show(widget, is_asking)

@@ -1,19 +1,19 @@
 """The field table: from the type of a field to the control that edits it.
 
-A control shows one value, and says when a person has changed it; where the value comes
-from and goes to is none of its business (see :mod:`orchstate.widgets.binding`). A field
-that may be *not set* is None, and its control is then empty and names what applies instead.
+A field that may be *not set* is None, and its control is then empty and names what applies
+instead. What all controls have in common is in :mod:`orchstate.widgets.control`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Checkbox, Combobox, Dropdown, FloatSlider, IntSlider, Text, Textarea
+from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, Textarea
 
+from orchstate.widgets.control import Control
+from orchstate.widgets.draft import DraftCombobox, DraftText
 from orchstate.widgets.entries import map_in, number_in, verbatim_in, verbatim_out
 from orchstate.widgets.style import make, mark
 
@@ -114,73 +114,16 @@ class Field:
         'not set, such as gpt-5.4-mini'
         """
         if self.default is not None:
-            return f"default: {_shown(self.default)}{f' {self.unit}' if self.unit else ''}"
+            return f"default: {shown(self.default)}{f' {self.unit}' if self.unit else ''}"
         if not self.optional:
             return self.placeholder
         return f"not set, such as {self.placeholder}" if self.placeholder else "not set"
 
 
-class Control(ABC):
-    """Widgets that show one value.
-
-    Parameters
-    ----------
-    *widgets
-        In the order in which they are shown; each has a trait ``value``.
-
-    Attributes
-    ----------
-    widgets
-        The same.
-    """
-
-    def __init__(self, *widgets: Any) -> None:
-        self.widgets = widgets
-        self._listener: Callable[[], object] = lambda: None
-        self._showing = False
-        for widget in widgets:
-            widget.observe(self._hear, "value")
-
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Have `listener` called when a person has changed the value; :meth:`show` does not count."""
-        self._listener = listener
-
-    def show(self, value: Any) -> None:
-        """Show a value of the store."""
-        # Not a context manager: it would take as long as the rest, and every change comes by here.
-        self._showing = True
-        try:
-            self._show(value)
-        finally:
-            self._showing = False
-
-    @abstractmethod
-    def read(self) -> Any:
-        """Return what is in the control; text that is no such value is returned as text.
-
-        Raises
-        ------
-        ValidationError
-            If it cannot be understood at all.
-        """
-
-    def disable(self) -> None:
-        """Let the value be looked at only."""
-        for widget in self.widgets:
-            widget.disabled = True
-
-    @abstractmethod
-    def _show(self, value: Any) -> None: ...
-
-    def _hear(self, change: Any) -> None:
-        if not self._showing:
-            self._listener()
-
-
 class TextControl(Control):
     """One line of text; an empty one is a field that is not set."""
 
-    def __init__(self, field: Field, widget_class: type[Any] = Text, **traits: Any) -> None:
+    def __init__(self, field: Field, widget_class: type[Any] = DraftText, **traits: Any) -> None:
         self.field = field
         super().__init__(_entry(field, widget_class, description=field.label, **traits))
 
@@ -197,14 +140,14 @@ class TextControl(Control):
 
     def _show(self, value: Any) -> None:
         text = "" if value is None else str(value)
-        self.widgets[0].value = verbatim_out(text) if self.field.verbatim else text
+        _fill(self.widgets[0], verbatim_out(text) if self.field.verbatim else text)
 
 
 class ModelControl(TextControl):
     """One line of text with suggestions; any text is accepted."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field, Combobox, options=field.suggestions, ensure_option=False)
+        super().__init__(field, DraftCombobox, options=field.suggestions, ensure_option=False)
 
     def suggest(self, texts: Iterable[str]) -> None:
         """Offer these texts, after those of the field itself."""
@@ -216,7 +159,7 @@ class NumberControl(Control):
 
     def __init__(self, field: Field, *before: Any) -> None:
         self.field = field
-        self._entry = _entry(field, Text, "orch-number", description=field.label)
+        self._entry = _entry(field, DraftText, "orch-number", description=field.label)
         super().__init__(*before, self._entry)
 
     def read(self) -> Any:
@@ -224,7 +167,7 @@ class NumberControl(Control):
         return number_in(self._entry.value, is_whole=self.field.type == "integer")
 
     def _show(self, value: Any) -> None:
-        self._entry.value = "" if value is None else _shown(value)
+        _fill(self._entry, "" if value is None else shown(value))
 
 
 class SliderControl(NumberControl):
@@ -244,12 +187,15 @@ class SliderControl(NumberControl):
 
     def _hear(self, change: Any) -> None:
         self._moved = change.owner is self._slider and not self._showing
+        if self._moved:
+            # Whoever moves the slider has done with writing.
+            self.settle()
         super()._hear(change)
 
     def _show(self, value: Any) -> None:
         super()._show(value)
-        shown = value if isinstance(value, int | float) else self.field.default
-        self._slider.value = self._slider.min if shown is None else shown
+        at = value if isinstance(value, int | float) else self.field.default
+        self._slider.value = self._slider.min if at is None else at
         mark(self._slider, "orch-unset", value is None)
 
 
@@ -298,7 +244,12 @@ class MapControl(Control):
         self.field = field
         super().__init__(
             _entry(
-                field, Textarea, description=field.label, rows=2, placeholder="Name: value, one in each line"
+                field,
+                Textarea,
+                description=field.label,
+                rows=2,
+                placeholder="Name: value, one in each line",
+                continuous_update=False,
             )
         )
 
@@ -348,10 +299,17 @@ def _slider(field: Field) -> Any:
 
 def _entry(field: Field, widget_class: type[Any], *css_classes: str, **traits: Any) -> Any:
     traits = {"placeholder": field.hint, "tooltip": field.help or field.label} | traits
-    return make(widget_class, *css_classes, continuous_update=False, **traits)
+    return make(widget_class, *css_classes, **traits)
 
 
-def _shown(value: Any) -> str:
+def _fill(entry: DraftText, text: str) -> None:
+    """Show a text, unless somebody types one."""
+    if not entry.is_draft:
+        entry.value = text
+
+
+def shown(value: Any) -> str:
+    """Return a value as people read it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -45,9 +45,9 @@ class KeyEntry(Password):  # type: ignore[misc]
 
     def __init__(self, **traits: Any) -> None:
         self._taker: Callable[[SecretStr], object] = lambda secret: None
-        self._is_disabled = False
+        self._is_disabled = self._is_paused = False
+        self._hint: str = traits.get("placeholder", "")
         super().__init__(continuous_update=False, **traits)
-        self._hint = self.placeholder
         self.observe(self._take, "value")
         _running_cell.tell(self)
 
@@ -55,17 +55,25 @@ class KeyEntry(Password):  # type: ignore[misc]
         """Have `taker` called with what was typed."""
         self._taker = taker
 
+    def hint(self, text: str) -> None:
+        """Have the empty entry show a text."""
+        self._hint = text
+        if not self._is_paused:
+            self.placeholder = text
+
     def disable(self) -> None:
         """Let nothing be typed any more."""
         self._is_disabled = self.disabled = True
 
     def pause(self) -> None:
         """Let nothing be typed for now, and say why; the page forgets what is half typed."""
+        self._is_paused = True
         with self.hold_sync():
             self.disabled, self.placeholder = True, PAUSED
 
     def resume(self) -> None:
         """End what :meth:`pause` began."""
+        self._is_paused = False
         with self.hold_sync():
             self.disabled, self.placeholder = self._is_disabled, self._hint
 

@@ -67,9 +67,14 @@ class NewConfig:
         self.create.on_click(lambda _: self._create_as_filled_in())
         self.name.on_msg(self._hear)
         self.name.observe(lambda _: self._submit(), "value")
-        for widget in (self.provider, self.name, self.create, *self.offers.children):
-            widget.disabled = not is_writable(store._state)
+        if not is_writable(store._state):
+            self.disable()
         self.refresh()
+
+    def disable(self) -> None:
+        """Let nothing be created."""
+        for widget in (self.provider, self.name, self.create, *self.offers.children):
+            widget.disabled = True
 
     def refresh(self) -> None:
         """Say which name a config gets without one, and which provider definitions cannot be used."""

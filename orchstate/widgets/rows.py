@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import Box, Button
 
 from orchstate.display import html_note
+from orchstate.loops import running_loop
 from orchstate.providers.documents import is_set
 from orchstate.widgets.binding import Binding
-from orchstate.widgets.fields import CONTROLS, Field
-from orchstate.widgets.style import make, mark, text
+from orchstate.widgets.fields import CONTROLS, Field, SliderControl, shown
+from orchstate.widgets.style import is_shown, make, mark, text
+from orchstate.widgets.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from orchstate.display import Level
     from orchstate.errors import Issue
     from orchstate.state.record import Record
+
+# Who types makes shorter pauses; who has left the entry wants to know soon.
+_PAUSE_S: Final = 1.0
 
 
 class FieldRow:
@@ -33,21 +39,35 @@ class FieldRow:
         Where the history says that edits come from.
     present
         Returns the value to show, None for the one that is stored.
+    told
+        Called when `is_unsaved` may have changed.
 
     Attributes
     ----------
     box
         The widget.
+    unsaved
+        What is said of a text that was left half typed, None until there was one.
     """
 
     def __init__(
-        self, record: Record, field: Field, origin: str, *, present: Callable[[], Any] | None = None
+        self,
+        record: Record,
+        field: Field,
+        origin: str,
+        *,
+        present: Callable[[], Any] | None = None,
+        told: Callable[[], object] = lambda: None,
     ) -> None:
         self.field = field
         self.control = CONTROLS[field.type](field)
         self._issues: tuple[Issue, ...] = ()
         self._explained: object = None
-        self._note = text(html_note(field.help), "orch-note")
+        self._told = told
+        self._told_of = False
+        self._typed = 0
+        self.unsaved: Unsaved | None = None
+        self._note = text("", "orch-note")
         self._resets = self._make_resets()
         self.box = make(Box, "orch-row", children=(*self.control.widgets, *self._resets, self._note))
         self._binding = Binding(record, field, self.control, origin, self._explain, present)
@@ -58,6 +78,22 @@ class FieldRow:
         self._binding.update()
         mark(self.box, "orch-set", self.field.optional and is_set(self._binding.value))
         self._explain()
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the entry shows something that is not in the store, and nobody is just typing it."""
+        is_asking = self.unsaved is not None and is_shown(self.unsaved.box)
+        return bool(self._binding.refusal) or is_asking
+
+    def leave(self) -> str:
+        """Take as entered what is half typed; returns the text if it cannot be, ``""`` if nothing is lost."""
+        if self._binding.is_draft and not self._binding.is_overtaken:
+            self._binding.enter()
+        return self.control.text if self._binding.is_draft or self._binding.refusal else ""
+
+    def reconsider(self) -> None:
+        """See whether an entry that was refused is so still, since another field has changed."""
+        self._binding.reconsider()
 
     def judge(self, issues: Iterable[Issue]) -> None:
         """Show what is wrong with the stored value."""
@@ -85,11 +121,14 @@ class FieldRow:
             self.control.widgets[-1].focus()
 
     def _explain(self) -> None:
-        explained = (self._binding.refusal, self._issues, is_set(self._binding.value))
+        binding = self._binding
+        explained = (binding.refusal, self._issues, is_set(binding.value))
         if explained != self._explained:
             self._explained = explained
             self._note.value = self._explanation()
-            mark(self.box, "orch-refused", bool(self._binding.refusal))
+            mark(self.box, "orch-refused", bool(binding.refusal))
+        self._ask()
+        self._tell()
 
     def _explanation(self) -> str:
         if self._binding.refusal:
@@ -100,4 +139,65 @@ class FieldRow:
             is_error = any(issue.level == "error" for issue in self._issues)
             level: Level = "error" if is_error else "warning"
             return html_note(" ".join(issue.message for issue in self._issues), level)
-        return html_note(self.field.help)
+        return html_note(f"{self.field.help} {self._what_applies()}".strip())
+
+    def _what_applies(self) -> str:
+        """Return for a slider, which always stands somewhere, that it stands for nothing."""
+        if not isinstance(self.control, SliderControl) or is_set(self._binding.value):
+            return ""
+        default = self.field.default
+        return f"Not set: {'the provider decides' if default is None else f'{shown(default)} applies'}."
+
+    def _tell(self) -> None:
+        if self.is_unsaved != self._told_of:
+            self._told_of = self.is_unsaved
+            self._told()
+
+    # -- what is not saved --------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Say that something is not saved, where nothing else does."""
+        binding = self._binding
+        if not (binding.is_draft or binding.is_mended):
+            self._ask_nothing()
+        elif binding.is_overtaken:
+            theirs = "not set" if binding.value is None else shown(binding.value)
+            sentence = f"Changed to {theirs!r} elsewhere while you were typing. Enter keeps yours."
+            self._ask_with(sentence, theirs)
+        elif binding.is_mended:
+            self._ask_with("Not saved: it was refused, and would be taken now.")
+        elif self.unsaved is None or not is_shown(self.unsaved.box):
+            self._ask_after_a_pause()
+
+    def _ask_with(self, sentence: str, theirs: str | None = None) -> None:
+        if self.unsaved is None:
+            self.unsaved = Unsaved(self.field.label, self._save, self._discard)
+            self.box.children = (*self.box.children, self.unsaved.box)
+        self.unsaved.tell(sentence, theirs=theirs)
+
+    def _ask_nothing(self) -> None:
+        self._typed += 1
+        if self.unsaved is not None:
+            self.unsaved.hide()
+
+    def _ask_after_a_pause(self) -> None:
+        self._typed += 1
+        loop, typed = running_loop(), self._typed
+        look = weakref.WeakMethod(self._look)
+        if loop is None:
+            self._look(typed)
+        else:
+            loop.call_later(_PAUSE_S, lambda: (method := look()) and method(typed))
+
+    def _look(self, typed: int) -> None:
+        if typed == self._typed and self.box.comm is not None and self._binding.is_draft:
+            self._ask_with("Not saved yet.")
+            self._tell()
+
+    def _save(self) -> None:
+        self._binding.enter()
+        self.control.widgets[-1].focus()
+
+    def _discard(self) -> None:
+        self._binding.discard()
+        self.control.widgets[-1].focus()

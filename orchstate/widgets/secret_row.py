@@ -19,6 +19,7 @@ from ipywidgets import HTML, Box, Button
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
+from orchstate.loops import running_loop
 from orchstate.models.config import ConfigDocument
 from orchstate.models.secret import env
 from orchstate.origin import place
@@ -27,6 +28,7 @@ from orchstate.widgets.background import Task
 from orchstate.widgets.confirm import Confirm
 from orchstate.widgets.key_entry import KeyEntry
 from orchstate.widgets.style import is_shown, make, mark, show, text
+from orchstate.widgets.vault_entry import VaultEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
     from orchstate.errors import Issue
     from orchstate.models.secret import SecretRef
     from orchstate.providers.definition import FieldSpec
+    from orchstate.secrets.secrets import Secrets
 
 # Whoever has waited longer than this does something else by now.
 _WAITED_FOR_S: Final = 1.0
 # Unlocking the vault in one row unlocks it for all.
 _rows: Final[weakref.WeakSet[SecretRow]] = weakref.WeakSet()
+# Of which stores it is known, or being found out, if their keyring can be used.
+_looked_at: Final[weakref.WeakSet[Secrets]] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ class SecretRow:
         Where the key is typed.
     replace, remove
         What can be done with a key that is set.
-    passphrase, unlock
-        Where a locked vault is opened.
+    vault
+        Where a locked vault is opened, or a new one made.
     offers
         One button for each usual environment variable that is set.
     """
@@ -111,6 +116,7 @@ class SecretRow:
         self._connect()
         _rows.add(self)
         self.update()
+        self._look_for_keyring()
 
     def update(self) -> None:
         """Show what the store has now."""
@@ -122,15 +128,19 @@ class SecretRow:
         for widget in (self.entry, self.save):
             show(widget, is_open)
         show(self._state, not is_open)
-        for widget in (self.replace, self.remove.box):
-            show(widget, is_set and not self._busy and not is_open)
-        for widget in (self.passphrase, self.unlock):
-            show(widget, is_locked and not self._busy)
+        can_change = is_set and not self._busy and not is_open
+        for widget in (self.replace, self.remove.ask):
+            show(widget, can_change)
+        if not can_change:
+            self.remove.stop()
+        self.vault.show(is_locked and not self._busy)
         show(self.cancel, not self._busy and (self._replacing or self._outcome.waiting is not None))
         show(self.offers, is_open)
         if is_open:
             self._offer()
-        self._state.value = html_note(self._description(), "ok" if is_set else "hint")
+        self._state.value = html_note(
+            self._description(), "ok" if is_set and not self._outcome.waiting else "hint"
+        )
         self.remove.question = f"Remove the {self._spec.label}? It cannot be brought back."
         self._explain()
 
@@ -172,7 +182,12 @@ class SecretRow:
             return _Outcome(problem=str(error))
 
     def _typed_passphrase(self, passphrase: SecretStr) -> None:
-        self._begin("Unlocking…", partial(self._unlock, passphrase, self._outcome.waiting))
+        what = "Unlocking…" if self._secrets.vault.exists else "Making the vault…"
+        self._begin(what, partial(self._unlock, passphrase, self._outcome.waiting))
+
+    def _complain(self, problem: str) -> None:
+        self._outcome = replace(self._outcome, problem=problem)
+        self.update()
 
     def _unlock(self, passphrase: SecretStr, waiting: _Typed | None) -> _Outcome:
         try:
@@ -196,7 +211,7 @@ class SecretRow:
 
     def _move_focus(self) -> None:
         """Have the keyboard where the next thing can be done: what was pressed may be gone."""
-        targets = (self.passphrase, self.entry, self.replace)
+        targets = (self.vault.next, self.entry, self.replace)
         next((target for target in targets if is_shown(target)), self.replace).focus()
 
     def _end(self, outcome: _Outcome | None) -> None:
@@ -207,11 +222,20 @@ class SecretRow:
         self._busy, self._seen, self._outcome = "", self._ref, outcome
         if not self._outcome.problem:
             self._replacing = False
+        self._update_all()
+        if time.monotonic() - self._acted_at < _WAITED_FOR_S:
+            self._move_focus()
+
+    def _update_all(self) -> None:
         for row in list(_rows):
             if row._secrets is self._secrets and row.box.comm is not None:
                 row.update()
-        if time.monotonic() - self._acted_at < _WAITED_FOR_S:
-            self._move_focus()
+
+    def _look_for_keyring(self) -> None:
+        """Find out beside the notebook where keys go, so that it is said before one is typed."""
+        if running_loop() is not None and self._secrets not in _looked_at:
+            _looked_at.add(self._secrets)
+            Task(lambda: self._secrets.backend, lambda backend: self._update_all()).start()
 
     def _report_loss(self, outcome: _Outcome) -> None:
         """Say that a key was not kept, where that can still be seen."""
@@ -226,11 +250,10 @@ class SecretRow:
         self.update()
         self._move_focus()
 
-    def _pressed(self, entry: Any, wanted: str) -> None:
+    def _pressed(self, entry: Any, lacking: str) -> None:
         # Pressing the button has left the entry, which hands over what was typed: if it waits, nothing was.
         if is_shown(entry) and not self._outcome.problem:
-            self._outcome = replace(self._outcome, problem=f"Type the {wanted} first.")
-            self.update()
+            self._complain(lacking)
         self._acted()
         if not self._busy:
             self._move_focus()
@@ -261,8 +284,10 @@ class SecretRow:
 
     def _description(self) -> str:
         ref = self._ref
-        if self._busy or not ref.is_set:
-            return self._busy or "not set"
+        if self._busy or self._outcome.waiting:
+            return self._busy or "typed, and not saved before the vault is open"
+        if not ref.is_set:
+            return "not set"
         where = self._secrets.describe(ref)
         if ref.source == "env":
             is_there = bool(os.environ.get(ref.name))
@@ -280,11 +305,16 @@ class SecretRow:
         elif self._ref.is_set and not self._replacing:
             note = self._about_the_saved_one()
         else:
-            needed = "Needed before this can be used." if self._issues else ""
-            hint = " ".join(filter(None, (self._spec.help, needed, "It is kept out of the notebook.")))
-            note = html_note(hint, "warning" if self._issues else "hint")
+            note = self._hint()
         self._note.value = note
         mark(self.box, "orch-refused", bool(outcome.problem))
+
+    def _hint(self) -> str:
+        needed = "Needed before this can be used." if self._issues else ""
+        hint = " ".join(filter(None, (self._spec.help, needed, "It is kept out of the notebook.")))
+        return html_note(hint, "warning" if self._issues else "hint") + html_note(
+            self._secrets.notice or "", "warning"
+        )
 
     def _about_the_saved_one(self) -> str:
         if self._issues:
@@ -298,7 +328,8 @@ class SecretRow:
         step = (
             "Type its passphrase to unlock it."
             if vault.exists
-            else "Choose a passphrase for it, of at least 8 characters. Whoever forgets it loses the keys."
+            else "Choose a passphrase for it, of at least 8 characters, and repeat it. "
+            "Whoever forgets it loses the keys."
         )
         return f"{self._secrets.notice or f'Keys are in the encrypted vault {str(vault.path)!r}.'} {step}"
 
@@ -334,8 +365,7 @@ class SecretRow:
         self._state = make(HTML, "orch-state", description=label)
         self.replace = make(Button, description="Replace")
         self.remove = Confirm("Remove", lambda: self._assign(None))
-        self.passphrase = make(KeyEntry, "orch-key", description="Passphrase", placeholder="of the vault")
-        self.unlock = make(Button, description="Unlock")
+        self.vault = VaultEntry(self._secrets.vault, self._typed_passphrase, self._complain)
         self.offers = make(Box, "orch-offers")
         self._note = text("", "orch-note")
         self.box = make(
@@ -343,17 +373,16 @@ class SecretRow:
             "orch-row",
             "orch-secret",
             children=(
-                *(self.entry, self._state, self.save, self.replace, self.remove.box),
-                *(self.passphrase, self.unlock, self.cancel, self.offers, self._note),
+                *(self.entry, self._state, self.save, self.replace, self.remove.ask),
+                *(*self.vault.widgets, self.cancel, self.offers, self.remove.box, self._note),
             ),
         )
 
     def _connect(self) -> None:
-        for entry in (self.entry, self.passphrase):
+        for entry in (self.entry, self.vault.passphrase, self.vault.repeat):
             entry.on_msg(self._hear)
         self.entry.on_typed(self._typed)
-        self.passphrase.on_typed(self._typed_passphrase)
-        self.save.on_click(lambda _: self._pressed(self.entry, "key"))
-        self.unlock.on_click(lambda _: self._pressed(self.passphrase, "passphrase"))
+        self.save.on_click(lambda _: self._pressed(self.entry, "Type the key first."))
+        self.vault.button.on_click(lambda _: self._pressed(self.vault.passphrase, self.vault.lacking))
         self.replace.on_click(lambda _: self._start_over(replacing=True))
         self.cancel.on_click(lambda _: self._start_over(replacing=False))

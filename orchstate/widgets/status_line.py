@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # A save takes milliseconds; one that takes longer is looked at again, since it may be failing.
 _LOOK_AGAIN_S: Final = 0.5
+# The fields of one edit are told of one after the other.
+_ONE_EDIT_S: Final = 1.0
 
 
 class StatusLine:
@@ -41,6 +44,8 @@ class StatusLine:
         The widget.
     retry, discard
         For an edit that was not committed: make it again, or let it be.
+    unsaved
+        The labels of the fields that show something that is not in the store.
     """
 
     def __init__(self, record: Record, origin: str, leave: Callable[[], object]) -> None:
@@ -48,6 +53,8 @@ class StatusLine:
         self._origin = origin
         self._leave = leave
         self._message = ""
+        self._lost_at = -_ONE_EDIT_S
+        self.unsaved: list[str] = []
         self._said: object = None
         self._taken_back: dict[str, Any] = {}
         self._is_looking = False
@@ -66,8 +73,19 @@ class StatusLine:
 
     def forget(self) -> None:
         """Take the added sentence away."""
-        if self._message:
+        if self._message and time.monotonic() - self._lost_at > _ONE_EDIT_S:
             self.say("")
+
+    def lose(self, message: str) -> None:
+        """Add a sentence on what was lost by an edit, until the next edit."""
+        if message:
+            self._lost_at = time.monotonic()
+            self.say(message)
+
+    def except_for(self, labels: list[str]) -> None:
+        """Name the fields that show something that is not in the store, such as what was refused."""
+        self.unsaved = labels
+        self.update()
 
     def take_back(self, field: str, value: Any) -> None:
         """Remember a value that was accepted and then not committed."""
@@ -102,6 +120,9 @@ class StatusLine:
             if state.failing:
                 return f"Not saved yet, and tried again until it is: {state.error}", "warning"
             return "Saving…", "busy"
+        if self.unsaved:
+            saved = f" The rest is saved (revision {record.revision})." if record.revision else ""
+            return f"Not saved: {', '.join(self.unsaved)}.{saved}", "warning"
         return (f"Saved (revision {record.revision})" if record.revision else "Nothing to save yet"), "ok"
 
     def _retry(self) -> None:

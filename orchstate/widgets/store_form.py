@@ -10,7 +10,7 @@ from orchstate.display import Table, html_heading, html_note, text_page
 from orchstate.errors import OrchstateError
 from orchstate.origin import place
 from orchstate.widgets.badge import badge
-from orchstate.widgets.binding import follow, follow_events, form_place, is_writable
+from orchstate.widgets.binding import follow, follow_events, form_place, is_writable, why_not_writable
 from orchstate.widgets.config_form import ConfigForm
 from orchstate.widgets.config_list import ConfigList
 from orchstate.widgets.new_config import NewConfig
@@ -72,6 +72,7 @@ class StoreForm(View):
         old, self.form = self.form, form
         self._holder.children = (form,)
         if old is not None:
+            form.status.lose(old.leave())
             old.close()
         self._is_creating = False
         self.list.chosen = form.config.id
@@ -89,7 +90,9 @@ class StoreForm(View):
         show(self.new.box, is_creating)
         show(self._pane, not is_creating)
         self._show_active()
-        self._status.value = html_note(_trouble(self.store), "error")
+        self._banner.value = html_note(_trouble(self.store), "warning")
+        if not is_writable(self.store._state):
+            self._disable()
 
     def _show_active(self) -> None:
         config = self.form.config if self.form else None
@@ -98,6 +101,13 @@ class StoreForm(View):
         # Not disabled while it is active: the keyboard would be lost when it was pressed.
         is_there = config is not None and config.id in self.store.configs
         self.use.disabled = not (is_there and is_writable(self.store._state))
+
+    def _disable(self) -> None:
+        """Let everything be looked at only."""
+        if self.form is not None:
+            self.form.heed_access()
+        self.new.disable()
+        self.list.new.disabled = True
 
     # -- what a person does -------------------------------------------------------------
 
@@ -138,7 +148,7 @@ class StoreForm(View):
         self.use = make(Button, tooltip="The config that store.active gives")
         self._holder = make(VBox, "orch-holder")
         self._pane = make(VBox, "orch-pane", children=(self.use, self._holder))
-        self._status = text("", "orch-note")
+        self._banner = text("", "orch-banner")
         self.use.on_click(lambda _: self._activate())
         self.list.new.on_click(lambda _: self._begin())
         self.list.observe(lambda change: self._choose(change.new), "chosen")
@@ -146,7 +156,7 @@ class StoreForm(View):
     def _lay_out(self) -> None:
         main = make(VBox, "orch-main", children=(self.new.box, self._pane))
         columns = make(Box, "orch-columns", children=(self.list, main))
-        self.fill(self._welcome, columns, self._status)
+        self.fill(self._banner, self._welcome, columns)
 
     # -- as text ------------------------------------------------------------------------
 
@@ -166,6 +176,4 @@ class StoreForm(View):
 def _trouble(store: Store) -> str:
     if store.status == "degraded":
         return f"Changes are not saved yet, and tried again until they are: {store.error}"
-    return {"read-only": "This store is open for reading only.", "closed": "This store is closed."}.get(
-        store.status, ""
-    )
+    return why_not_writable(store._state)

@@ -13,7 +13,7 @@ from ipywidgets import HTML, Layout
 
 from orchstate.display import html_style
 
-_SHEETS: Final = ("theme.css", "forms.css", "store.css")
+_SHEETS: Final = ("theme.css", "rows.css", "forms.css", "store.css")
 _HIDDEN: Final = "orch-hidden"
 _shared: Final[dict[type, Any]] = {}
 _style_classes: Final[dict[type, type[Any] | None]] = {}

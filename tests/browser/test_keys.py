@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import KEY, WITHIN_MS, Desk, asked, begin, eventually
+from tests.browser.desk import KEY, WITHIN_MS, Desk, asked, begin, eventually, focused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
     from testbed.jupyter import Lab, Notebook
 
+    from tests.browser.desk import Form
     from tests.conftest import LabFactory
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -43,6 +44,12 @@ def type_blindly(notebook: Notebook, entry: Locator) -> None:
         entry.click(force=True)
     notebook.page.keyboard.type(KEY)
     notebook.page.keyboard.press("Enter")
+
+
+def said_above(form: Form) -> str:
+    """Return what the stylesheet says above a form."""
+    said: str = form.root.evaluate("it => getComputedStyle(it, '::before').content")
+    return said
 
 
 @pytest.mark.keyring
@@ -87,6 +94,7 @@ def test_a_form_whose_kernel_was_restarted_takes_no_key(desk: Desk, lab: Lab) ->
     entry = form.entry("API key")
     notebook.restart_kernel()
     expect(entry).to_be_hidden(timeout=WITHIN_MS)
+    assert "Run the cell again." in said_above(form)
     type_blindly(notebook, form.root.locator(".orch-key input").first)
     notebook.save()
     assert files_with(KEY, lab.folder.parent) == []
@@ -98,6 +106,7 @@ def test_a_form_whose_kernel_was_shut_down_takes_no_key(desk: Desk, lab: Lab) ->
     session = "window.jupyterapp.shell.currentWidget.sessionContext"
     notebook.page.evaluate(f"{session}.shutdown()")
     expect(entry).to_be_hidden(timeout=WITHIN_MS)
+    assert "Run the cell again." in said_above(form)
     type_blindly(notebook, entry)
     plain.fill(CONTROL)
     plain.press("Tab")
@@ -120,14 +129,35 @@ def bare(lab_factory: LabFactory, tmp_path: Path) -> Iterator[Desk]:
     desk.leave()
 
 
+def write_passphrase(form: Form, label: str, text: str) -> None:
+    """Write into one of the two entries, which are in one row."""
+    entry = form.root.get_by_label(label, exact=True)
+    entry.fill(text)
+    entry.press("Enter")
+
+
+def choose_passphrase(form: Form) -> None:
+    write_passphrase(form, "Passphrase", PASSPHRASE)
+    write_passphrase(form, "Repeat it", PASSPHRASE)
+
+
 def test_without_a_keyring_the_vault_is_announced_and_opened_in_the_form(bare: Desk) -> None:
     notebook, form = bare.gpt_form()
-    form.write("API key", KEY)
     form.shows("The keyring of this machine cannot be used")
-    form.shows("Choose a passphrase for it, of at least 8 characters.")
-    form.write("Passphrase", "short")
-    expect(form.root.locator(".orch-secret .orch-error")).to_be_visible(timeout=WITHIN_MS)
-    form.write("Passphrase", PASSPHRASE)
+    form.write("API key", KEY)
+    form.shows("Choose a passphrase for it, of at least 8 characters, and repeat it.")
+    expect(form.root.get_by_role("button", name="Create vault")).to_be_visible()
+    boxes = [form.entry(label).bounding_box() for label in ("Passphrase", "Name")]
+    assert boxes[0] and boxes[1]
+    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
+    write_passphrase(form, "Passphrase", "short")
+    form.shows("a new vault needs at least 8")
+    write_passphrase(form, "Passphrase", PASSPHRASE)
+    eventually(lambda: focused(notebook), "Repeat it".__eq__)
+    write_passphrase(form, "Repeat it", f"{PASSPHRASE}!")
+    form.shows("The two passphrases are not the same")
+    notebook.screenshot("form-vault", of=form.root)
+    choose_passphrase(form)
     form.shows("Saved in the vault")
     assert asked(notebook, "gpt.api_key.get_secret_value() == " + repr(KEY)) is True
     assert files_with(KEY, bare.store.parent) == []
@@ -139,12 +169,12 @@ def test_a_locked_vault_is_unlocked_in_the_form_after_a_restart(bare: Desk) -> N
     notebook, form = bare.gpt_form()
     form.write("API key", KEY)
     form.shows("Choose a passphrase for it")
-    form.write("Passphrase", PASSPHRASE)
+    choose_passphrase(form)
     form.shows("Saved in the vault")
     notebook.restart_kernel()
     notebook.run_all()
     form.shows("Type its passphrase to unlock it.")
-    form.write("Passphrase", PASSPHRASE)
+    write_passphrase(form, "Passphrase", PASSPHRASE)
     form.shows("Saved in the vault")
     expect(form.root.get_by_text("(locked)")).to_have_count(0)
 

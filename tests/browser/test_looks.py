@@ -204,6 +204,43 @@ def test_what_only_the_mouse_can_move_is_not_in_the_way_of_the_keyboard(desk: De
     expect(form.entry("Temperature")).to_be_editable()
 
 
+def test_fields_and_hints_end_at_one_line(desk: Desk) -> None:
+    """Of rows that have all parts: a name alone, a key with its button, a field that can be unset."""
+    _, form = open_form(desk)
+    ends = set()
+    for label in ("Name", "API key", "Model", "Temperature"):
+        row = form.field(label)
+        last = row.locator("input:visible, button:visible:not(.orch-reset)").last.bounding_box()
+        note = row.locator(".orch-note .widget-html-content").bounding_box()
+        assert last and note
+        ends |= {round(last["x"] + last["width"]), round(note["x"] + note["width"])}
+    assert max(ends) - min(ends) <= 2, sorted(ends)
+
+
+def test_asking_before_a_deletion_moves_no_button(desk: Desk) -> None:
+    notebook, form = open_form(desk)
+    for width in (1400, 700, 420):
+        notebook.page.set_viewport_size({"width": width, "height": 1800})
+        notebook.page.wait_for_timeout(200)
+        places = []
+        for pressed in ("Delete", "Keep"):
+            names = ("Test", "Duplicate", "Delete", "Undo", "Redo")
+            buttons = [form.root.get_by_role("button", name=name, exact=True) for name in names]
+            places.append([button.bounding_box() for button in buttons])
+            form.press(pressed)
+        assert places[0] == places[1], f"at {width}"
+
+
+def test_a_slider_that_is_not_set_does_not_look_as_if_it_were(desk: Desk) -> None:
+    notebook, form = desk.gpt_form()
+    look = "it => getComputedStyle(it.querySelector('.noUi-touch-area')).borderStyle"
+    assert form.field("Temperature").evaluate(look) == "solid"
+    form.root.get_by_role("button", name="Temperature: back to not set").click()
+    form.shows("Not set: 1 applies.")
+    assert form.field("Temperature").evaluate(look) == "dashed"
+    notebook.screenshot("form-not-set", of=form.field("Temperature"))
+
+
 def test_the_empty_store_is_inviting(desk: Desk) -> None:
     notebook, form = desk.form()
     form.shows("Create your first configuration")

@@ -21,7 +21,7 @@ from testbed.network import (
     silence,
 )
 
-from orchstate.clients.check import CheckResult, acheck, check
+from orchstate.clients.check import LIMIT_MS, CheckResult, acheck, check
 from orchstate.errors import SecretUnavailableError, WrongPassphraseError
 from tests.clients.connections import KEY, SDKS, connection, no_calls_left, wait_until
 
@@ -228,7 +228,7 @@ def test_a_server_without_a_model_list_still_has_the_models_that_the_config_name
 
 def test_the_repr_is_one_line_of_state():
     with answering(200, MODELS) as server:
-        result = check(connection("openai", base_url=server.url))
+        result = check(connection("openai", base_url=server.url, model="a"))
     line = f"<CheckResult gpt: ok, {result.latency_ms} ms. OpenAI answers and lists 2 models.>"
     assert repr(result) == line
 
@@ -297,3 +297,28 @@ def test_the_twin_reports_the_same(provider: str):
         one, other = check(made), asyncio.run(acheck(made))
     assert isinstance(other, CheckResult)
     assert dataclasses.replace(one, at=other.at, latency_ms=other.latency_ms) == other
+
+
+@pytest.mark.parametrize(("status", "reason"), [(200, "ok"), (429, "rate-limited"), (404, "not-found")])
+def test_a_config_without_a_model_is_told_that_questions_need_one(status: int, reason: str):
+    with answering(status, MODELS) as server:
+        without = check(connection("openai_compatible", base_url=server.url))
+        having = check(connection("openai_compatible", base_url=server.url, model="a"))
+    assert (without.ok, without.reason) == (True, reason)
+    assert without.message.endswith(" The model is not set, and questions need one: gpt.model = '...'.")
+    assert "model is not set" not in having.message
+
+
+def test_a_check_waits_no_longer_than_its_own_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("orchstate.clients.check.LIMIT_MS", 1_000)
+    with black_hole() as url:
+        started = time.monotonic()
+        made = connection("openai", base_url=url, timeout_ms=60_000)
+        results = [check(made), asyncio.run(acheck(made))]
+        took_s = time.monotonic() - started
+    assert {result.reason for result in results} == {"timeout"} and took_s < 5
+    assert all("within 1 s, which is as long as a check waits" in result.message for result in results)
+
+
+def test_the_limit_of_a_check_is_10_seconds():
+    assert LIMIT_MS == 10_000

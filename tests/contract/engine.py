@@ -52,6 +52,11 @@ class EngineContract:
         assert engine.commit("a", [intent(1, created("x"))], decide).before == 0
         assert engine.commit("b", [intent(1, created("y"))], decide).before == 1
 
+    def test_deleted_documents_are_known_by_their_ids(self, engine: Engine) -> None:
+        engine.commit("a", [intent(1, created("x"), created("y")), intent(2, deleted("x"))], decide)
+        assert list(engine.snapshot().gone("note")) == list(engine.snapshot(3).gone("note")) == [id_of("x")]
+        assert list(engine.snapshot().gone("other")) == list(engine.snapshot(2).gone("note")) == []
+
     def test_revisions_count_per_document(self, engine: Engine) -> None:
         engine.commit("a", [intent(1, created("x")), intent(2, created("y"))], decide)
         engine.commit("a", [intent(3, updated("x", size=1)), intent(4, updated("x", size=2))], decide)

@@ -254,3 +254,20 @@ def test_what_was_put_away_for_a_field_that_is_gone_is_not_in_the_way(
     store.plan_import(setup({"name": "ours", "provider": "lab", "values": {"model": "m"}})).apply()
     assert (ours.provider, ours.model) == ("lab", "m")
     assert {item.action for item in store.plan_import(setup_of(store)).items} == {"same"}
+
+
+def test_a_plan_of_which_nothing_can_be_done_is_refused_with_the_reasons(store: Store) -> None:
+    plan = store.plan_import(setup(*(openai(f"bad {n}", seed="x") for n in range(5)), active="bad 1"))
+    before = store.flush()
+    with pytest.raises(
+        SetupError, match=r"nothing of it can be imported\. bad 0: .*'x' is not a whole .* 3 more"
+    ):
+        plan.apply()
+    assert store.flush() == before and not store.configs
+
+
+def test_what_is_the_same_already_is_no_vain_plan(store: Store) -> None:
+    store.configs.upsert("gpt", "openai")
+    plan = store.plan_import(setup(openai("bad", seed="x"), openai("gpt")))
+    assert plan.apply().skipped == ("bad",)
+    assert not store.plan_import(setup()).apply().added

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import orchstate as orch
-from orchstate.errors import SetupError
+from orchstate.errors import OrchstateWarning, SetupError
 from orchstate.exchange.definitions import plan_definitions
 from orchstate.exchange.export import setup_of
 from orchstate.exchange.reading import read_setup
@@ -190,6 +190,17 @@ def test_a_packaged_provider_that_was_changed_goes_along(
     assert _exported(store, tmp_path)["definitions"] == [changed]
 
 
+def test_no_setup_is_written_that_could_not_be_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchstate.exchange.export.MAX_BYTES", 2_000_000)
+    for number in range(250):
+        store.configs.create("openai", name=f"gpt {number}", stop="x" * 10_000)
+    with pytest.raises(SetupError, match=r"would have 2 MB, and a setup that is larger than 2 MB is"):
+        store.export(tmp_path / "setup.json")
+    assert list(tmp_path.glob("*.json")) == []
+
+
 def test_a_failing_export_leaves_the_old_file(store: Store, tmp_path: Path) -> None:
     path = store.export(tmp_path / "setup.json")
     before = path.read_bytes()
@@ -233,3 +244,16 @@ def test_a_store_is_never_overwritten(is_link: bool, tmp_path: Path) -> None:
         assert store.flush() == 1
     with orch.open(path, secrets="memory") as store:
         assert list(store.configs) == ["gpt"]
+
+
+def test_what_looks_like_a_key_in_clear_is_named_in_a_warning(store: Store, tmp_path: Path) -> None:
+    store.configs.upsert(
+        "gpt", "openai", model="sk-own-0123456789", headers={"X-Team": "gsk_0123456789abcdef"}
+    )
+    store.configs.upsert("gpt", "anthropic")
+    with pytest.warns(
+        OrchstateWarning, match=r"^gpt\.stash\.openai\.headers\.X-Team, gpt\.stash\.openai\.model of"
+    ):
+        store.export(tmp_path / "setup.json")
+    store.configs.upsert("gpt", "openai", model="m", headers={})
+    store.export(tmp_path / "setup.json")

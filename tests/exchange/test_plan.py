@@ -299,3 +299,13 @@ def test_a_plan_of_a_read_only_store_can_be_looked_at(tmp_path: Path) -> None:
         assert plan.items[0].action == "add"
         with pytest.raises(orch.ReadOnlyError):
             plan.apply()
+
+
+def test_what_looks_like_a_key_in_a_setup_is_noted_and_a_certain_one_blocked(store: Store) -> None:
+    maybe, sure = "gsk_0123456789abcdef", "sk-proj-0123456789abcdef"
+    raw = setup(openai("maybe", headers={"X-Team": maybe}), openai("sure", stop=sure), openai(sure))
+    items = store.plan_import(raw).items
+    assert [item.action for item in items] == ["add", "blocked", "blocked"]
+    assert items[0].note == "What looks like a key would be stored in plain text: headers.X-Team."
+    assert items[1].note.startswith("configs[1].values.stop: this is a key")
+    assert sure not in "".join(item.note for item in items) and maybe not in items[0].note

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orchstate.errors import NewerSchemaError, SetupError
-from orchstate.exchange.format import digest_of
-from orchstate.exchange.reading import MAX_BYTES, read_setup
+from orchstate.exchange.format import MAX_BYTES, digest_of
+from orchstate.exchange.reading import read_setup
 from tests.exchange.samples import HEAD, setup
 
 TEXT = json.dumps(HEAD)
@@ -56,7 +56,7 @@ def test_a_file_is_read(tmp_path: Path, to_source: Any) -> None:
         ('{"a": ' + "1" * 5000 + "}", "digits"),
         ("[1,\n2]", "expected one JSON object, a setup"),
         (b"null", "expected one JSON object, a setup"),
-        ("{" + " " * MAX_BYTES + "}", "is larger than 20 MB"),
+        ("{" + " " * MAX_BYTES + "}", "is larger than 100 MB"),
     ],
 )
 def test_what_is_no_json_object_is_refused(content: Any, message: str) -> None:
@@ -170,7 +170,7 @@ def test_a_huge_file_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "setup.json"
     with path.open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(SetupError, match="is larger than 20 MB"):
+    with pytest.raises(SetupError, match="is larger than 100 MB"):
         read_setup(path)
 
 

@@ -34,14 +34,15 @@ def _is_name(text: str) -> bool:
 
 _names = st.text(min_size=1, max_size=20).filter(_is_name)
 _texts = st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), max_size=30)
+_headers = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
 _keys = st.sampled_from([None, KEY, orch.env("OPENAI_API_KEY"), orch.env("ÜBER_KEY")])
 _values = st.fixed_dictionaries(
     {},
     optional={
         "model": _texts,
         "temperature": st.floats(0, 1),
-        "base_url": st.sampled_from(["http://127.0.0.1:8000/v1", "https://müller.invalid"]),
-        "headers": st.dictionaries(st.sampled_from(["X-A", "X-B", "source", "name"]), _texts, max_size=4),
+        "base_url": st.sampled_from(["http://127.0.0.1:8000/v1", "https://xn--mller-kva.invalid/ü"]),
+        "headers": st.dictionaries(st.sampled_from(["X-A", "X-B", "source", "name"]), _headers, max_size=4),
         "tags": st.lists(_texts, max_size=3),
     },
 )

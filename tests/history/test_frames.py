@@ -116,9 +116,9 @@ def test_own_edits_are_in_the_history_at_once(store: Store) -> None:
 
 
 def test_values_are_plain_json(store: Store) -> None:
-    store.configs["gpt"].update(headers={"X-Team": "é"}, stop=None, tags=[])
+    store.configs["gpt"].update(headers={"X-Team": "a"}, stop=None, tags=[])
     new = store.history.changes("gpt", since=6).set_index("field")["new"]
-    assert new.to_dict() == {"headers": {"X-Team": "é"}, "tags": []}
+    assert new.to_dict() == {"headers": {"X-Team": "a"}, "tags": []}
 
 
 def test_a_key_is_in_no_frame(store: Store) -> None:

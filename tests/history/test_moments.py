@@ -56,6 +56,22 @@ def test_a_moment_can_be_a_day(store: Store) -> None:
     assert temperature(store, tomorrow) == 0.9
 
 
+@pytest.mark.parametrize(
+    "name", ["12", "-3", "1.5", "2026-11-20", "20261120", "2026-11-20 14:30", "2026-W47", "now", "Yesterday"]
+)
+def test_what_reads_as_a_seq_or_a_time_names_no_snapshot(name: str, store: Store) -> None:
+    with pytest.raises(
+        ValidationError, match=r"is not a valid name of a snapshot: at\(\) would take it for a seq or a time"
+    ):
+        store.snapshot(name)
+    assert store.flush() == 6
+
+
+def test_a_snapshot_of_such_a_name_from_before_is_still_found(store: Store) -> None:
+    store._state.create("snapshot", "2026-11-20", {"seq": 2})
+    assert temperature(store, "2026-11-20") == 0.5
+
+
 def test_a_moment_can_be_a_snapshot_in_any_case(store: Store) -> None:
     assert store.snapshot("Before Tuning", note="it was fine") == 6
     store.configs["gpt"].temperature = 1.5
@@ -65,15 +81,10 @@ def test_a_moment_can_be_a_snapshot_in_any_case(store: Store) -> None:
         store.snapshot("before tuning")
 
 
-def test_the_name_of_a_snapshot_counts_before_a_date(store: Store) -> None:
-    store.snapshot("2020-01-01")
-    assert store.at("2020-01-01").seq == 6
-
-
 def test_a_snapshot_includes_the_edits_before_it(store: Store) -> None:
     store.configs["gpt"].temperature = 1.5
-    store.snapshot("now")
-    assert temperature(store, "now") == 1.5
+    store.snapshot("present")
+    assert temperature(store, "present") == 1.5
 
 
 @pytest.mark.parametrize(

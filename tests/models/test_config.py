@@ -59,7 +59,7 @@ def test_what_changes_the_behaviour_changes_the_fingerprint(other: ConfigDocumen
     "known",
     [
         config(),
-        config(model="gpt-y", temperature=1, seed=3, headers={"X-Team": "é"}, stop="a"),
+        config(model="gpt-y", temperature=1, seed=3, headers={"X-Team": "a"}, stop="é"),
         config(api_key=SecretRef(source="keyring", name="x"), tags=["a"], stash={"lab": {"heat": 1}}),
         config(base_url="http://127.0.0.1:1/v1", api_key=env("K"), organization=""),
     ],
@@ -79,6 +79,6 @@ def test_without_the_definition_other_settings_have_another_fingerprint() -> Non
 
 
 def test_a_fingerprint_is_the_same_in_every_version_on_every_machine() -> None:
-    fixed = config(model="gpt-y", temperature=0.2, headers={"X-Team": "é"})
-    text = '{"headers":{"X-Team":"é"},"model":"gpt-y","provider":"openai","temperature":0.2}'
+    fixed = config(model="gpt-y", temperature=0.2, headers={"X-Team": "a"}, stop="é")
+    text = '{"headers":{"X-Team":"a"},"model":"gpt-y","provider":"openai","stop":"é","temperature":0.2}'
     assert config_fingerprint(fixed) == hashlib.sha256(text.encode()).hexdigest()

@@ -100,6 +100,28 @@ def test_a_replaced_document_is_a_new_one() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [{"size": 1}, {"label": "small"}, {"tags": ["a"]}, {"headers": {"a": "b"}}, {"key": env("K")}],
+)
+def test_one_value_alone_is_validated_as_all_of_them_are(change: dict[str, Any]) -> None:
+    sample = stored(size=0.5, later={"x": 1})
+    alone = sample.replaced({**change, "updated_at": datetime_of(7)})
+    together = Sample.created({**ENVELOPE, "updated_at": datetime_of(7)}, {**sample.body(), **change})
+    assert alone == together and alone.body() == together.body()
+    assert list(alone.__dict__) == list(together.__dict__)
+    assert type(alone.at(next(iter(change)))) is type(together.at(next(iter(change))))
+
+
+def test_the_document_that_is_replaced_stays_as_it_was() -> None:
+    sample = stored(later=1)
+    before = (dict(sample.__dict__), set(sample.model_fields_set), dict(sample.model_extra or {}))
+    sample.replaced({"size": 1.0})
+    with pytest.raises(ValidationError):
+        sample.replaced({"size": 3.0})
+    assert (sample.__dict__, sample.model_fields_set, sample.model_extra) == before
+
+
+@pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         ("size", 3.0, r"size: 3.0 is too large: at most 2.0 is allowed"),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from orchstate.errors import ValidationError
-from orchstate.models.names import check_name, name_key
+from orchstate.models.names import check_label, check_name, name_key
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,17 @@ def test_a_bad_name_is_refused_with_the_rule(name: object, rule: str) -> None:
 )
 def test_names_that_look_alike_are_one(one: str, other: str) -> None:
     assert name_key(one) == name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("label", "rule"),
+    [
+        (5, "5 is no text"),
+        ("\ud800", "is no text"),
+        ("x" * 1_001, "it has 1,001 characters, 1,000 is the limit"),
+        ("for sk-proj-0123456789abcdef", "this is a key"),
+    ],
+)
+def test_a_label_is_short_text_without_a_key(label: object, rule: str) -> None:
+    with pytest.raises(ValidationError, match=f"label: .*{rule}"):
+        check_label(label)

@@ -7,10 +7,12 @@ import math
 import pickle
 from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from orchstate.errors import Issue
 from orchstate.models.secret import SecretRef
@@ -20,6 +22,7 @@ from orchstate.models.values import (
     Section,
     StringMap,
     Strings,
+    Text,
     is_same,
     to_number,
     to_plain,
@@ -76,6 +79,20 @@ def test_a_plain_map_holds_nothing_but_json(value: object) -> None:
 def test_a_set_of_words_has_one_order_in_every_process() -> None:
     assert Sample(words={"c", "a", "b"}).words == ("a", "b", "c")
     assert Sample(words=["c", "a"]).words == ("c", "a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Text, "x" * 1_000_001),
+        (Strings, ["x" * 999_999, "xy"]),
+        (StringMap, {"a": "x" * 999_999, "b": ""}),
+        (PlainMap, {"a": ["x" * 999_999]}),
+    ],
+)
+def test_a_value_is_no_file(kind: Any, value: object) -> None:
+    with pytest.raises(pydantic.ValidationError, match=r"it has 1,000,00\d characters, and 1,000,000 is"):
+        TypeAdapter(kind).validate_python(value)
 
 
 def test_text_that_cannot_be_stored_is_refused() -> None:
@@ -135,6 +152,11 @@ def test_a_whole_number_where_any_is_allowed_becomes_a_plain_one() -> None:
     assert is_same(to_number(np.int64(2)), 2.0)
 
 
-@pytest.mark.parametrize("given", [True, np.bool_(True), "0.5", None, 1j, [0.5], 10**400])
+def test_a_truth_value_of_numpy_is_one_of_ours() -> None:
+    assert to_number(np.bool_(True)) is True
+    assert to_number(np.array(0.5)) == 0.5
+
+
+@pytest.mark.parametrize("given", [True, "0.5", None, 1j, [0.5], 10**400])
 def test_what_is_no_number_is_left_for_its_rule_to_refuse(given: object) -> None:
     assert to_number(given) is given

@@ -14,7 +14,8 @@ from orchstate.errors import ValidationError
 from orchstate.models.canonical import canonical
 from orchstate.models.secret import SecretRef
 from orchstate.providers.documents import UnknownProviderDocument, document_class, is_set
-from tests.providers.definitions import NOW, document, lab
+from orchstate.providers.reading import read_definition
+from tests.providers.definitions import NOW, document, lab, with_field
 
 
 def test_a_field_only_in_the_definition_appears_in_documents_and_schema():
@@ -59,6 +60,9 @@ def test_a_secret_is_a_reference():
         ({"base_url": "example.com"}, r"base_url: 'example.com' is not a URL .* http:// or https://"),
         ({"headers": ["X"]}, r"headers: a value of the type list is not a mapping such as"),
         ({"headers": {" X": "1"}}, r"headers: ' X' is not a name"),
+        ({"note": "x" * 10_001}, r"note: it has 10,001 characters, and 10,000 is the limit"),
+        ({"base_url": f"http://a/{'x' * 9_992}"}, r"base_url: it has 10,001 characters"),
+        ({"headers": {"X": "x" * 10_001}}, r"headers: it has 10,001 characters"),
         ({"headers": {"X": "1\r\nY: 2"}}, r"headers: the value of 'X' has a line break"),
         ({"auth": "token"}, r"auth: 'token' is not a way to authenticate with Our lab's server. Ways: 'key'"),
         ({"note": "x", "size": "small"}, r"note and size cannot both be set. Set one of them to None"),
@@ -124,6 +128,23 @@ def test_no_value_of_a_mapping_is_quoted(headers: Any, message: str):
     assert "LEAK" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["", "X Team", "X:Team", "X(Team)", "Größe", "X\nTeam", "Ｘ"])
+def test_a_header_needs_a_name_that_http_has(name: str):
+    with pytest.raises(ValidationError, match=r"cannot be the name of a header|is not a name|line break"):
+        document(lab()).replaced({"headers": {name: "a"}})
+
+
+@pytest.mark.parametrize("value", ["", " ", " a", "a ", "é", "ключ", "a\r\nX: b", "a\0", "a\u200bb"])
+def test_a_header_needs_a_value_that_http_carries(value: str):
+    with pytest.raises(ValidationError, match=r"headers: the value of 'X-Team' (is empty, or|has)"):
+        document(lab()).replaced({"headers": {"X-Team": value}})
+
+
+def test_a_mapping_that_is_not_sent_as_headers_has_other_texts():
+    labels = read_definition(with_field(name="labels", type="map", label="Labels"), "lab.json")
+    assert document(labels, labels={"größe a": ""}).at("labels") == {"größe a": ""}
+
+
 def test_a_literal_key_is_refused_and_not_quoted():
     with pytest.raises(ValidationError, match="api_key: needs a reference to a secret") as caught:
         document(lab()).replaced({"api_key": "sk-very-secret"})
@@ -157,7 +178,9 @@ def test_an_unknown_provider_keeps_every_value():
             "fast": st.booleans(),
             "size": st.sampled_from(["small", "large"]),
             "model": st.text(st.characters(categories=["L", "N", "P"]), min_size=1),
-            "headers": st.dictionaries(st.text("ABC-", min_size=1), st.text("abc", max_size=9), min_size=1),
+            "headers": st.dictionaries(
+                st.text("ABC-", min_size=1), st.text("abc", min_size=1, max_size=9), min_size=1
+            ),
             "api_key": st.builds(SecretRef, source=st.just("env"), name=st.text("ABC_", min_size=1)),
         },
     )

@@ -14,6 +14,11 @@ from orchstate.providers.urls import check_url, origin
         "https://api.example.com/v1/",
         "http://[::1]:8080",
         "https://example.com/users/@me?x=a@b",
+        "http://my_host:8000/v1",
+        "http://localhost.:80",
+        "http://[fe80::1%25eth0]:80",
+        "http://xn--mnchen-3ya.example",
+        "http://1.2.3.4",
         "HTTPS://EXAMPLE.com",
         "https://example.com/v1?api-version=2024-10-21&max_tokens=5",
     ],
@@ -33,9 +38,50 @@ def test_a_callable_address_is_kept_as_it_is(url: str):
         ("https://example.com/v1\n", "has a space or line break in it"),
         ("https://example.com\\v1", "backslashes and invisible characters"),
         ("https://exam\u200bple.com", "backslashes and invisible characters"),
-        ("https://example.com:99999", "port out of range"),
+        ("https://example.com:99999", "its port is no number from 1 to 65535"),
         ("https://example.com:0", "port 0 cannot be called"),
         ("https://[::1", "Write it like"),
+        ("http:/x", "has no host"),
+        ("https:example.com", "has no host"),
+        ("https://example.com:", "ends with a colon. Put a port behind it"),
+        ("http://http://x", "ends with a colon"),
+        *[
+            (f"https://example.com:{port}", "its port is no number")
+            for port in ("-1", "8x", "+80", "8_0", "٨٠")
+        ],
+        *[
+            (f"https://{host}/v1", "begins with 'xn--'")
+            for host in ("exam。ple.com", "ｅxample.com", "еxample.com", "münchen.example")
+        ],
+        *[
+            (f"https://{host}", "its host is no name")
+            for host in (
+                *(
+                    "exa%6dple.com",
+                    "exa<mple>.com",
+                    'exa"mple.com',
+                    "a..b",
+                    ".x",
+                    "-x.com",
+                    "x-.com",
+                    "*.x.com",
+                ),
+                *(
+                    "a" * 64 + ".com",
+                    "a." * 130 + "com",
+                    "a,b.com",
+                    "a;b",
+                    "{host}",
+                    "$HOST",
+                    "<resource>.x.com",
+                ),
+            )
+        ],
+        ("http://256.1.1.1", "its host is no IP address"),
+        ("http://1.2.3", "its host is no IP address"),
+        ("https://[::1]x/", "only a port can follow the brackets"),
+        ("https://[::g]/", "Write it like"),
+        ("https://[1.2.3.4]/", "Write it like"),
         ("x" * 200, r"'xxx.*'\.\.\. is not a URL"),
     ],
 )
@@ -68,6 +114,15 @@ def test_a_key_among_the_parameters_is_refused_and_not_quoted(url: str):
     ) as caught:
         check_url(url)
     assert "LEAK" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://sk-proj-0123456789abcdef.com", "sk-proj-0123456789abcdef", "gsk_0123456789abcdef"]
+)
+def test_a_key_in_the_address_is_refused_and_not_quoted(url: str):
+    with pytest.raises(ValueError, match=r"this is a key|What looks like a key is not a URL") as caught:
+        check_url(url)
+    assert "0123456789" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

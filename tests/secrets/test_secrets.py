@@ -351,3 +351,14 @@ def test_people_are_told_where_a_key_is(without_keyring: Secrets, monkeypatch: p
     without_keyring.unlock(PASSPHRASE)
     described = [without_keyring.describe(ref) for ref in (IN_ENVIRONMENT, IN_VAULT)]
     assert described == ["EXAMPLE_KEY is not set", "in the vault"]
+
+
+def test_a_locked_vault_is_told_in_a_short_traceback(without_keyring: Secrets) -> None:
+    without_keyring.unlock(PASSPHRASE)
+    ref = without_keyring.write("gpt", "sk-1")
+    without_keyring.lock()
+    for call in (lambda: without_keyring.read(ref), lambda: without_keyring.write("gpt", "sk-hidden")):
+        with pytest.raises(SecretUnavailableError, match=r"is locked\. Unlock it in the form") as caught:
+            call()
+        assert not {"vault.py", "keyring.py"} & {entry.path.name for entry in caught.traceback}
+        assert_keeps_quiet(caught.value, "sk-hidden")

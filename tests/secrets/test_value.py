@@ -7,8 +7,38 @@ from orchstate.errors import ValidationError
 from orchstate.secrets import clean_secret
 from tests.contract.secret_store import assert_keeps_quiet
 
+SPACES = "Spaces or line breaks around the key were taken off."
+NAME = "The name of a variable before the key was taken off."
 
-@pytest.mark.parametrize("value", ["sk-1", "two words", "ключ", "{'json': 1}", "*x*"])
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "sk-1",
+            "two words",
+            "{'json': 1}",
+            "*x*",
+            "YWJjZGVmZ2g=",
+            "YWJjZGVmZw==",
+            "AB_CD==",
+            "a=b",
+            "EMPTY",
+        ),
+        *(
+            "none",
+            "lm-studio",
+            "key=value;other=1",
+            "it's",
+            "bearer",
+            "Basic abc",
+            "my-own-key",
+            "sk-yours",
+            "x",
+        ),
+        "k" * 16_384,
+    ],
+)
 def test_a_plain_key_is_kept_as_it_is(value: str) -> None:
     assert clean_secret(value) == (value, None)
 
@@ -17,10 +47,94 @@ def test_a_plain_key_is_kept_as_it_is(value: str) -> None:
     "value", ["sk-1\n", "sk-1\r\n", "  sk-1", "\tsk-1 ", "\ufeffsk-1", "\u200b sk-1\n\u200b", "\xa0sk-1"]
 )
 def test_what_copying_leaves_at_the_ends_is_taken_off_with_a_warning(value: str) -> None:
-    assert clean_secret(value) == ("sk-1", "Spaces or line breaks around the key were taken off.")
+    assert clean_secret(value) == ("sk-1", SPACES)
 
 
-@pytest.mark.parametrize("value", ["", " ", "\n", "\ufeff"])
+@pytest.mark.parametrize(
+    ("value", "warning"),
+    [
+        ("Bearer sk-1", "The word 'Bearer' before the key was taken off."),
+        ("Authorization: bearer sk-1", "The word 'Bearer' before the key was taken off."),
+        ('"sk-1"', "Quotation marks around the key were taken off."),
+        ("'sk-1',", "Quotation marks around the key were taken off."),
+        ("\u201csk-1\u201d", "Quotation marks around the key were taken off."),
+        ("OPENAI_API_KEY=sk-1", NAME),
+        ("export OPENAI_API_KEY=sk-1", NAME),
+        ("api_key = sk-1", NAME),
+        ("'api_key=sk-1'\n", f"{SPACES} Quotation marks around the key were taken off. {NAME}"),
+    ],
+)
+def test_what_stands_around_a_key_elsewhere_is_taken_off_with_a_warning(value: str, warning: str) -> None:
+    assert clean_secret(value) == ("sk-1", warning)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("$OPENAI_API_KEY", "${OPENAI_API_KEY}", "$key", "%OPENAI_API_KEY%", "$env:OPENAI_API_KEY"),
+        *(
+            "OPENAI_API_KEY",
+            "HF_TOKEN",
+            "os.environ['OPENAI_API_KEY']",
+            "os.getenv('X')",
+            "MY_KEY=$OPENAI_API_KEY",
+        ),
+    ],
+)
+def test_the_name_of_a_variable_is_no_key(value: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"name of an environment variable.*orch\.env\('NAME'\)"
+    ) as caught:
+        clean_secret(value)
+    assert_keeps_quiet(caught.value, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "sk-...",
+            "sk-ant-...",
+            "sk-\u2026",
+            "<key>",
+            "<your key here>",
+            "changeme",
+            "change-me",
+            "xxxx",
+            "sk-xxxxxx",
+        ),
+        *(
+            "your-api-key",
+            "YOUR_API_KEY_HERE",
+            "your_openai_api_key",
+            "sk-your-key-here",
+            "Insert your API key here",
+        ),
+    ],
+)
+def test_a_placeholder_is_no_key(value: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"a placeholder that stands for a key|name of an environment variable"
+    ):
+        clean_secret(value)
+
+
+@pytest.mark.parametrize("char", ["е", "é", "\u2013", "\xa0", "１", "😀"])
+def test_a_character_that_no_header_carries_is_refused_by_its_position(char: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"beyond ASCII at position 5 of 10, which cannot be sent"
+    ) as caught:
+        clean_secret(f"sk-1{char}hideX")
+    assert_keeps_quiet(caught.value, "hideX")
+
+
+@pytest.mark.parametrize("value", ["k" * 16_385, '"' * 100_000, "A_" * 50_000, "KEY=" * 25_000])
+def test_what_is_too_long_for_a_header_is_refused_by_its_length(value: str) -> None:
+    with pytest.raises(ValidationError, match=r"has [\d,]+ characters, and servers take no more than 16,384"):
+        clean_secret(value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n", "\ufeff", '""', "OPENAI_API_KEY=", "'  '"])
 def test_an_empty_key_is_refused(value: str) -> None:
     with pytest.raises(ValidationError, match=r"key is empty\. Type it, or set it to None"):
         clean_secret(value)

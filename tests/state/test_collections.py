@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import orchstate
-from orchstate.errors import DuplicateNameError, NotFoundError, ValidationError
+from orchstate.errors import (
+    DuplicateNameError,
+    LiveObjectError,
+    NotFoundError,
+    UnknownFieldError,
+    ValidationError,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +115,33 @@ def test_a_bad_name_is_refused_and_not_taken_for_none(name: str, store: Store, g
     with pytest.raises(ValidationError, match=r"^config 'gpt' is unchanged: name: [^n]"):
         gpt.name = name
     assert list(store.configs) == ["gpt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (
+            "del configs['gpt']",
+            LiveObjectError,
+            r"'gpt' cannot be taken out .* Call delete\(\) of the record",
+        ),
+        (
+            "configs['new'] = {}",
+            LiveObjectError,
+            r"'new' cannot be put into a collection\. .* create\(\.\.\.\)",
+        ),
+        ("configs.pop('gpt')", UnknownFieldError, r"A collection has no 'pop'\. .* delete\(\) of a record"),
+        ("configs.gpt", UnknownFieldError, r"A collection has no 'gpt'\. .* by its name in brackets"),
+        ("configs.gpt = 5", UnknownFieldError, r"'gpt' cannot be assigned to a collection"),
+    ],
+)
+def test_a_collection_is_no_dict_to_be_changed(
+    code: str, error: type[Exception], message: str, store: Store, gpt: Config
+) -> None:
+    with pytest.raises(error, match=message):
+        exec(code, {"configs": store.configs})
+    assert list(store.configs) == ["gpt"]
+    assert not hasattr(store.configs, "pop")
 
 
 def test_a_free_name_is_never_too_long(store: Store) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+import uuid
 from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -62,6 +64,33 @@ def test_who_waits_for_the_engine_holds_no_other_thread_up(
     thread.join()
     disk.flush()
     assert (gpt.seed, errors) == (49, [])
+
+
+def test_what_is_surely_not_there_is_not_asked_for(disk: Store, busy: sqlite3.Connection) -> None:
+    busy.execute("ROLLBACK")
+    assert list(disk.configs) == ["gpt"]
+    busy.execute("BEGIN EXCLUSIVE")
+    start = time.monotonic()
+    disk._state._loader.load_id(str(uuid.uuid4()), "config")
+    assert time.monotonic() - start < 1
+
+
+def test_deleted_documents_are_no_new_ones(disk: Store, other: Kernel) -> None:
+    mine = disk.configs.create("openai", name="mine")
+    mine.delete()
+    theirs = other("store.configs.create('openai', name='theirs').id")
+    other("store.configs['theirs'].delete(); store.flush()")
+    path = str(disk.path)
+    disk.close()
+    with orchstate.open(path, secrets="memory") as store:
+        assert list(store.configs) == ["gpt"]
+        later = other(
+            "new = store.configs.create('openai', name='later'); new.delete(); store.flush(); new.id"
+        )
+        store.refresh()
+        for id in (mine.id, theirs, later):
+            assert not store._state.view.is_absent("config", id)
+        assert store._state.view.is_absent("config", str(uuid.uuid4()))
 
 
 def test_an_answer_that_news_have_overtaken_is_not_shown(disk: Store, other: Kernel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -103,6 +104,32 @@ def test_all_observers_see_re_entrant_changes_in_one_order(gpt: Config) -> None:
     late = changes_of(gpt, "seed")
     gpt.seed = 0
     assert [(old, new) for _, old, new, _ in late] == [(None, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+def test_observers_that_never_agree_come_to_an_end(gpt: Config, caplog: pytest.LogCaptureFixture) -> None:
+    def disagree(change: Any) -> None:
+        gpt.temperature = 1.5 if change.new == 0.5 else 0.5
+
+    heard: list[float] = []
+    gpt.observe(lambda change: heard.append(change.new), "temperature")
+    gpt.observe(disagree, "temperature")
+    gpt.temperature = 1.5
+    assert 50 < len(heard) <= 101
+    assert "Observers edit what they observe, for 100 rounds now" in caplog.text
+    assert "LimitExceededError" in caplog.text
+    gpt.unobserve_all()
+    assert gpt.temperature == heard[-1]
+    gpt.temperature = 0.25
+    assert gpt.temperature == 0.25
+
+
+def test_a_chain_of_observers_is_no_circle(store: Store) -> None:
+    chain = [store.configs.create("openai", name=f"c{number}", temperature=0.0) for number in range(50)]
+    for one, next in pairwise(chain):
+        one.observe(lambda change, next=next: setattr(next, "temperature", change.new), "temperature")
+    for number in range(20):
+        chain[0].temperature = number / 10
+    assert chain[-1].temperature == 1.9
 
 
 def test_traits_can_be_linked_with_a_widget(gpt: Config) -> None:

@@ -13,7 +13,13 @@ import pytest
 from testbed.observing import changes_of
 
 import orchstate
-from orchstate.errors import NotFoundError, StoreWriteError, UnknownFieldError, ValidationError
+from orchstate.errors import (
+    LiveObjectError,
+    NotFoundError,
+    StoreWriteError,
+    UnknownFieldError,
+    ValidationError,
+)
 from orchstate.models.document import ENVELOPE, leaves
 from orchstate.models.secret import SecretRef
 
@@ -150,10 +156,34 @@ def test_what_follows_from_the_state_cannot_be_assigned(name: str, gpt: Config) 
 
 
 def test_live_things_cannot_be_copied(store: Store, gpt: Config) -> None:
-    for thing in (gpt, store, store.settings.agents):
+    for thing in (gpt, store, store.configs, store.settings.agents):
         for make in (copy.copy, copy.deepcopy, pickle.dumps):
-            with pytest.raises(TypeError, match=r"cannot be copied"):
+            with pytest.raises(
+                LiveObjectError,
+                match=r"cannot be copied or pickled\. (Use to_dict|Open it where it is needed)",
+            ):
                 make(thing)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("del gpt.temperature", LiveObjectError, r"'temperature' of <Config gpt: .* Assign another value"),
+        ("del gpt.revision", LiveObjectError, r"'revision' of .* cannot be deleted"),
+        ("del gpt.temprature", UnknownFieldError, r"Did you mean 'temperature'"),
+        ("del gpt['temperature']", LiveObjectError, r"'temperature' of .* cannot be deleted"),
+        ("gpt['temperature'] = 1.0", LiveObjectError, r"Assign the attribute, or call update\(\)"),
+        ("del store.settings.agents.timeout", LiveObjectError, r"'timeout' of .* Assign another value"),
+        ("del store.active", LiveObjectError, r"'active' of <Store .* Assign None instead"),
+        ("del store.configs", LiveObjectError, r"'configs' of <Store .* belongs to the store"),
+    ],
+)
+def test_what_is_live_is_not_taken_apart(
+    code: str, error: type[Exception], message: str, store: Store, gpt: Config
+) -> None:
+    with pytest.raises(error, match=message):
+        exec(code, {"store": store, "gpt": gpt})
+    assert (gpt.temperature, list(store.configs)) == (0.2, ["gpt"])
 
 
 def test_a_deleted_record_keeps_its_last_values_and_says_that_it_is_gone(store: Store, gpt: Config) -> None:
@@ -263,7 +293,7 @@ def test_an_edit_that_the_disk_does_not_take_changes_nothing(disk: Store) -> Non
 def test_text_that_nothing_can_store_is_refused_before_anything_happens(store: Store, gpt: Config) -> None:
     before = snapshot(store)
     with (
-        pytest.raises(ValidationError, match="holds something that cannot be stored"),
+        pytest.raises(ValidationError, match=r"is no text\. Give the label as text"),
         store.transaction("label \ud800"),
     ):
         gpt.temperature = 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orchstate
-from orchstate.state.undo import MAX_UNDO
+from orchstate.state.undo import MAX_UNDO, Left
 
 if TYPE_CHECKING:
     from testbed.kernel import Kernel
@@ -86,7 +86,7 @@ def test_a_change_of_provider_with_later_changes_by_others_is_left_alone(disk: S
     disk.flush()
     other("store.refresh(); gpt.temperature = 0.9; store.flush()")
     disk.refresh()
-    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt.provider>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt.provider (changed since)>"
     assert gpt.provider == "anthropic"
 
 
@@ -110,7 +110,7 @@ def test_what_others_changed_since_is_left_alone(disk: Store, other: Kernel) -> 
 def test_a_creation_that_others_built_on_is_not_undone(disk: Store, other: Kernel) -> None:
     other("gpt.temperature = 1.5; store.flush()")
     disk.refresh()
-    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt (changed since)>"
     assert list(disk.configs) == ["gpt"]
 
 
@@ -119,7 +119,7 @@ def test_a_deletion_whose_name_was_taken_is_left_alone(disk: Store, other: Kerne
     disk.flush()
     other("store.refresh(); store.configs.create('ollama', name='GPT'); store.flush()")
     disk.refresh()
-    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt (its name is taken)>"
     assert list(disk.configs) == ["GPT"]
 
 
@@ -128,7 +128,7 @@ def test_an_edit_of_what_others_deleted_is_left_alone(disk: Store, other: Kernel
     disk.flush()
     other("store.refresh(); gpt.delete(); store.flush()")
     disk.refresh()
-    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt (deleted since)>"
 
 
 def test_a_rename_whose_old_name_was_taken_is_left_alone(disk: Store, other: Kernel) -> None:
@@ -137,7 +137,7 @@ def test_a_rename_whose_old_name_was_taken_is_left_alone(disk: Store, other: Ker
     disk.flush()
     other("store.refresh(); store.configs.create('ollama', name='gpt'); store.flush()")
     disk.refresh()
-    assert repr(disk.undo()) == "<Undone nothing; left alone: new.name>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: new.name (its name is taken)>"
     assert sorted(disk.configs) == ["gpt", "new"]
     assert disk.flush() == 3
 
@@ -150,7 +150,7 @@ def test_a_rejected_edit_cannot_be_undone(disk: Store, other: Kernel) -> None:
     disk._engine._write_mutex.release()
     disk.flush()
     assert gpt.data_residency is None
-    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt>"
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt (changed since)>"
 
 
 def test_a_key_is_not_undone(store: Store, gpt: Config) -> None:
@@ -158,6 +158,75 @@ def test_a_key_is_not_undone(store: Store, gpt: Config) -> None:
     undone = store.undo()
     assert (undone.changed, undone.skipped) == ((("gpt", "temperature"),), (("gpt", "api_key"),))
     assert gpt.api_key.get_secret_value() == KEY
+
+
+def test_a_key_that_was_removed_is_told_with_the_next_step(store: Store, gpt: Config) -> None:
+    gpt.api_key = KEY
+    gpt.update(api_key=None, temperature=0.9)
+    undone = store.undo()
+    assert undone.left == (Left("gpt", "api_key", "key gone"),)
+    assert (
+        str(undone)
+        == undone.message
+        == (
+            "Undone: temperature of gpt. A key that was removed from where keys are kept cannot come back; "
+            "enter it again: api_key of gpt."
+        )
+    )
+    assert repr(undone) == (
+        "<Undone gpt.temperature; left alone: gpt.api_key (the key is gone: enter it again)>"
+    )
+
+
+def test_an_undone_deletion_says_which_keys_are_gone(store: Store, gpt: Config) -> None:
+    gpt.api_key = KEY
+    gpt.delete()
+    undone = store.undo()
+    assert (undone.changed, undone.skipped) == ((("gpt", ""),), (("gpt", "api_key"),))
+    assert undone.left[0].reason == "key gone"
+    assert not gpt.api_key.is_set
+
+
+def test_a_reference_to_a_variable_comes_back(store: Store, gpt: Config) -> None:
+    gpt.api_key = orchstate.env("ONE_KEY")
+    gpt.api_key = orchstate.env("OTHER_KEY")
+    store.undo()
+    assert gpt.api_key == orchstate.env("ONE_KEY")
+    gpt.delete()
+    assert repr(store.undo()) == "<Undone gpt>"
+    assert gpt.api_key == orchstate.env("ONE_KEY")
+
+
+def test_an_undone_change_of_provider_brings_the_key_back(store: Store, gpt: Config) -> None:
+    gpt.api_key = KEY
+    gpt.provider = "anthropic"
+    assert str(store.undo()) == "Undone: provider of gpt."
+    store.flush()
+    assert gpt.api_key.get_secret_value() == KEY
+
+
+def test_every_reason_has_its_sentence(disk: Store, other: Kernel) -> None:
+    gpt, more = disk.configs["gpt"], disk.configs.create("openai", name="more")
+    with disk.transaction():
+        gpt.update(temperature=0.9, model="gpt-z", api_key=KEY)
+        more.seed = 1
+    disk.flush()
+    other("store.refresh(); gpt.temperature = 1.5; store.configs['more'].delete(); store.flush()")
+    disk.refresh()
+    assert disk.undo().message == (
+        "Undone: model of gpt. Left alone, since it was changed meanwhile: temperature of gpt. Left alone, "
+        "since it was deleted meanwhile: more. A new key is not taken back; to remove it, assign None or "
+        "use the form: api_key of gpt."
+    )
+
+
+def test_a_redo_says_so(store: Store, gpt: Config) -> None:
+    gpt.temperature = 0.9
+    store.undo()
+    assert (str(store.redo()), str(store.redo())) == (
+        "Done again: temperature of gpt.",
+        "Nothing to do again.",
+    )
 
 
 def test_undo_reaches_so_far_and_keeps_no_more(store: Store, gpt: Config) -> None:

@@ -71,6 +71,44 @@ def test_a_wake_before_the_wait_counts() -> None:
         assert time.monotonic() - start < 30
 
 
+def test_waking_leaves_the_interpreter_with_those_who_wake() -> None:
+    def sleep() -> None:
+        while not is_over:
+            bell.wait(60)
+            awake.append(None)
+
+    awake: list[None] = []
+    is_over, overtaken, usual = False, 0, sys.getswitchinterval()
+    with closing(Bell(None)) as bell:
+        sleeper = threading.Thread(target=sleep)
+        sleeper.start()
+        sys.setswitchinterval(10)
+        try:
+            for _ in range(200):
+                time.sleep(0.001)
+                before = len(awake)
+                bell.wake()
+                # Long enough for the other thread to run, if it may.
+                sum(range(20_000))
+                overtaken += len(awake) - before
+        finally:
+            sys.setswitchinterval(usual)
+        is_over = True
+        bell.wake()
+        sleeper.join()
+    assert overtaken == 0
+    assert len(awake) >= 100
+
+
+def test_it_wakes_without_ctypes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    bells._write.cache_clear()
+    with closing(Bell(None)) as bell:
+        bell.wake()
+        assert bell._ears.poll(0)
+    bells._write.cache_clear()
+
+
 def test_ringing_a_thousand_times_without_a_listener_awake_is_no_harm(tmp_path: Path) -> None:
     with closing(Bell(tmp_path / "a")) as bell, closing(Bell(tmp_path / "a")) as other:
         for _ in range(1000):

@@ -13,7 +13,7 @@ from ipywidgets import Widget
 from orchstate.opening import open
 from orchstate.providers.registry import Registry
 from orchstate.widgets.config_form import ConfigForm
-from tests.widgets.tree import all_of, from_page, is_shown, shown, words
+from tests.widgets.tree import KEY, all_of, from_page, is_shown, shown, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,6 +273,7 @@ class TestActions:
     def test_deleting_asks_once_more(self, store: Store, form: ConfigForm) -> None:
         form.delete.ask.click()
         assert "Its history stays, its saved key goes." in words(form.delete.box)
+        assert {form.delete.ask, form.undo} <= set(shown(form))
         form.delete.no.click()
         assert "gpt" in store.configs
         form.delete.ask.click()
@@ -312,6 +313,16 @@ class TestActions:
         enter(form, "temperature", "0.9")
         assert "This store is closed." in note(form, "temperature")
 
+    def test_a_form_whose_store_was_closed_says_so_at_the_first_try_and_is_disabled(
+        self, tmp_path: Path
+    ) -> None:
+        with open(tmp_path / "s.db", secrets="memory") as store:
+            form = cast("ConfigForm", store.configs.create("openai", name="gpt", temperature=0.2).form())
+        enter(form, "temperature", "0.9")
+        assert "This store is closed. Open it again" in words(form._banner)
+        assert all(widget.disabled for widget in row(form, "temperature").control.widgets)
+        assert form.duplicate.disabled
+
     def test_a_message_goes_with_the_next_change(self, form: ConfigForm, gpt: Config) -> None:
         form.redo.click()
         gpt.temperature = 0.5
@@ -340,6 +351,28 @@ class TestActions:
             store.refresh()
             assert "top_k" in [spec.name for spec in form.config.definition.fields]
             assert all(widget.disabled for widget in row(form, "temperature").control.widgets)
+
+
+def test_the_result_of_a_test_goes_when_the_config_is_deleted(form: ConfigForm, gpt: Config) -> None:
+    form.check.result.value = "of the config that was"
+    gpt.delete()
+    assert form.check.result.value == ""
+
+
+def test_what_cannot_come_back_with_an_undo_is_said(form: ConfigForm, gpt: Config) -> None:
+    gpt.api_key = KEY
+    form.delete.ask.click()
+    form.delete.yes.click()
+    form._state.flush()
+    form.undo.click()
+    assert "Undone: gpt." in words(form.status.box)
+    assert "cannot come back; enter it again" in words(form.status.box)
+
+
+def test_a_slider_that_is_not_set_says_so_and_what_applies(form: ConfigForm, gpt: Config) -> None:
+    assert "Not set" not in note(form, "temperature")
+    gpt.temperature = None
+    assert "Not set: 1 applies." in note(form, "temperature")
 
 
 class TestCost:

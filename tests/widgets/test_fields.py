@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from orchstate.errors import ValidationError
 from orchstate.providers.definition import FieldSpec, FieldType
 from orchstate.widgets.entries import map_in, number_in
-from orchstate.widgets.fields import CONTROLS, Control, Field, SliderControl
+from orchstate.widgets.fields import CONTROLS, Field, SliderControl
+
+if TYPE_CHECKING:
+    from orchstate.widgets.control import Control
 
 FIELDS = {
     "text": Field("stop", "text", "Stop"),

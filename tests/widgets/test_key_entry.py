@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import Password
 
-from orchstate.widgets.key_entry import KeyEntry
+from orchstate.widgets.key_entry import PAUSED, KeyEntry
 from tests.widgets.tree import KEY, from_page
 
 if TYPE_CHECKING:
@@ -57,3 +57,12 @@ def test_its_state_is_empty_even_while_the_key_is_taken() -> None:
     from_page(entry, value=KEY)
     assert len(states) >= 2
     assert KEY not in str(states)
+
+
+def test_a_hint_that_changes_while_a_cell_runs_is_shown_after_it() -> None:
+    entry = KeyEntry(placeholder="sk-...")
+    entry.pause()
+    entry.hint("typed")
+    assert entry.placeholder == PAUSED
+    entry.resume()
+    assert entry.placeholder == "typed"

@@ -29,6 +29,11 @@ def row_of(config: Config) -> SecretRow:
     return cast("SecretRow", config.form().rows["api_key"])
 
 
+def choose_passphrase(row: SecretRow) -> None:
+    from_page(row.vault.passphrase, value=PASSPHRASE)
+    from_page(row.vault.repeat, value=PASSPHRASE)
+
+
 @pytest.fixture
 def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VaultStore:
     monkeypatch.delenv("ORCHSTATE_VAULT_PASSPHRASE", raising=False)
@@ -176,7 +181,7 @@ class TestMeanwhile:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
         in_vault.base_url = "http://127.0.0.1:1/v1"
-        from_page(row.passphrase, value=PASSPHRASE)
+        choose_passphrase(row)
         assert "so it was not kept. Type the key again." in words(row.box)
         assert not in_vault.api_key.is_set
         assert row.entry in set(shown(row.box))
@@ -185,7 +190,7 @@ class TestMeanwhile:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
         in_vault.update(name="mine", model="gpt-5.5")
-        from_page(row.passphrase, value=PASSPHRASE)
+        choose_passphrase(row)
         assert in_vault.api_key.get_secret_value() == KEY
 
     def test_a_key_typed_for_a_deleted_config_is_refused(self, gpt: Config) -> None:
@@ -281,24 +286,47 @@ class TestVault:
     def test_a_key_waits_until_the_vault_has_a_passphrase(self, in_vault: Config) -> None:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
-        assert "Choose a passphrase for it, of at least 8 characters." in words(row.box)
+        assert "Choose a passphrase for it, of at least 8 characters, and repeat it." in words(row.box)
         assert row.entry not in set(shown(row.box))
-        from_page(row.passphrase, value=PASSPHRASE)
+        assert row.vault.button.description == "Create vault"
+        choose_passphrase(row)
         assert in_vault.api_key.get_secret_value() == KEY
         assert "Saved in the vault" in words(row.box)
 
     def test_a_wrong_passphrase_can_be_mended_and_the_key_is_not_lost(self, in_vault: Config) -> None:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
-        from_page(row.passphrase, value="short")
-        assert "orch-error" in words(row.box)
-        from_page(row.passphrase, value=PASSPHRASE)
+        from_page(row.vault.passphrase, value="short")
+        assert "The passphrase has 5 characters; a new vault needs at least 8." in words(row.box)
+        choose_passphrase(row)
         assert in_vault.api_key.get_secret_value() == KEY
+
+    def test_a_vault_is_made_only_when_both_passphrases_are_the_same(
+        self, in_vault: Config, vault: VaultStore
+    ) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        from_page(row.vault.repeat, value=PASSPHRASE)
+        assert "Type the passphrase first, then repeat it." in words(row.box)
+        from_page(row.vault.passphrase, value=PASSPHRASE)
+        from_page(row.vault.repeat, value=f"{PASSPHRASE}!")
+        assert "The two passphrases are not the same, so no vault was made." in words(row.box)
+        assert not vault.exists
+        choose_passphrase(row)
+        assert in_vault.api_key.get_secret_value() == KEY
+
+    def test_creating_with_one_passphrase_asks_for_the_second(self, in_vault: Config) -> None:
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        from_page(row.vault.passphrase, value=PASSPHRASE)
+        assert row.vault.passphrase.placeholder == "typed; now repeat it below"
+        row.vault.button.click()
+        assert "Repeat the passphrase first." in words(row.box)
 
     def test_unlocking_with_nothing_asks_for_the_passphrase(self, in_vault: Config) -> None:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
-        row.unlock.click()
+        row.vault.button.click()
         assert "Type the passphrase first." in words(row.box)
         assert row._outcome.waiting is not None
 
@@ -317,23 +345,25 @@ class TestVault:
         vault.lock()
         row = row_of(in_vault)
         assert "Type its passphrase to unlock it." in words(row.box)
-        from_page(row.passphrase, value=PASSPHRASE)
+        from_page(row.vault.passphrase, value=PASSPHRASE)
         assert not vault.locked
-        assert row.passphrase not in set(shown(row.box))
+        assert row.vault.passphrase not in set(shown(row.box))
 
     def test_unlocking_in_one_form_unlocks_all(self, in_vault: Config, vault: VaultStore) -> None:
         vault.unlock(PASSPHRASE)
         in_vault.api_key = KEY
         vault.lock()
         one, other = row_of(in_vault), row_of(in_vault)
-        from_page(one.passphrase, value=PASSPHRASE)
+        from_page(one.vault.passphrase, value=PASSPHRASE)
         assert "(locked)" not in words(other.box)
 
     def test_a_passphrase_is_in_no_state(self, in_vault: Config) -> None:
         form = in_vault.form()
         row = cast("SecretRow", form.rows["api_key"])
         from_page(row.entry, value=KEY)
-        from_page(row.passphrase, value=PASSPHRASE)
+        from_page(row.vault.passphrase, value=PASSPHRASE)
+        assert PASSPHRASE not in str([widget.get_state() for widget in all_of(form)])
+        from_page(row.vault.repeat, value=PASSPHRASE)
         assert PASSPHRASE not in str([widget.get_state() for widget in all_of(form)])
 
     def test_the_fallback_to_the_vault_is_announced(
@@ -345,9 +375,29 @@ class TestVault:
             row = row_of(store.configs.create("openai", name="gpt"))
             from_page(row.entry, value=KEY)
             assert "The keyring of this machine cannot be used" in words(row.box)
-            from_page(row.passphrase, value=PASSPHRASE)
+            choose_passphrase(row)
             assert "Saved in the vault" in words(row.box)
             assert "Keys go to the encrypted vault" in words(row.box)
+
+
+def test_a_missing_keyring_is_announced_before_a_key_is_typed(
+    tmp_path: Path, vault: VaultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHSTATE_VAULT", str(tmp_path / "other.json"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+    async def look() -> str:
+        with open(tmp_path / "s.db") as store:
+            gpt = store.configs.create("openai", name="gpt")
+            assert "not used yet" in repr(store.secrets)
+            row = row_of(gpt)
+            for _ in range(100):
+                if "keyring" in words(row.box):
+                    break
+                await asyncio.sleep(0.05)
+            return words(row.box)
+
+    assert "The keyring of this machine cannot be used" in asyncio.run(look())
 
 
 def test_a_form_is_given_up_with_its_rows(gpt: Config) -> None:

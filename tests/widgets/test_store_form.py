@@ -8,7 +8,7 @@ from ipywidgets import Button, Dropdown, Text
 
 from orchstate.models.secret import SecretRef
 from orchstate.opening import open
-from tests.widgets.tree import from_page, is_shown, shown, words
+from tests.widgets.tree import from_page, is_shown, shown, typed, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,6 +137,20 @@ class TestBrowsing:
         assert first is not None
         assert first.comm is None
 
+    def test_going_to_another_config_saves_what_was_typed_and_says_what_it_could_not(
+        self, store: Store, gpt: Config
+    ) -> None:
+        store.configs.create("ollama", name="local")
+        form = cast("StoreForm", store.form())
+        assert form.form is not None
+        rows = form.form.rows
+        typed(rows["base_url"].control.widgets[0], "http://127.0.0.1:9/v1")  # type: ignore[union-attr]
+        typed(rows["model"].control.widgets[0], "mine")  # type: ignore[union-attr]
+        gpt.model = "theirs"
+        form.list.rows[1].button.click()
+        assert (gpt.base_url, gpt.model) == ("http://127.0.0.1:9/v1", "theirs")
+        assert "Not saved in gpt: 'mine' in Model." in words(form)
+
     def test_a_config_is_made_active_in_the_form(self, store: Store, gpt: Config) -> None:
         form = cast("StoreForm", store.form())
         form.use.click()
@@ -153,6 +167,16 @@ class TestBrowsing:
             form = cast("StoreForm", store.form())
         form.use.click()
         assert "This store is closed." in words(form)
+
+    def test_a_closed_store_says_so_at_the_top_and_all_is_disabled(self, tmp_path: Path) -> None:
+        with open(tmp_path / "s.db", secrets="memory") as store:
+            store.configs.create("openai", name="gpt")
+            form = cast("StoreForm", store.form())
+            assert "closed" not in words(form)
+        assert "This store is closed. Open it again" in words(form._banner)
+        assert form.form is not None
+        entry = form.form.rows["name"].control.widgets[0]  # type: ignore[union-attr]
+        assert all(part.disabled for part in (entry, form.new.create, form.list.new, form.use))
 
     def test_new_asks_for_a_provider_and_going_back_does_not(self, store: Store, gpt: Config) -> None:
         form = cast("StoreForm", store.form())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+from orchstate.widgets.draft import DraftText
 from orchstate.widgets.style import is_shown
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ def words(widget: Any) -> str:
     return html.unescape(" ".join(part.value for part in shown(widget) if type(part).__name__ == "HTML"))
 
 
+def typed(entry: Any, text: str) -> None:
+    """Have a text in an entry as the page does when a person types it, and has not done yet."""
+    entry.set_state({"value": text})
+
+
 def from_page(widget: Any, **state: Any) -> None:
-    """Change a widget as the page does when a person has changed it."""
+    """Change a widget as the page does when a person has changed it, and left it."""
     widget.set_state(state)
+    if isinstance(widget, DraftText):
+        # An entry that is left tells its text once more.
+        widget.set_state(state)

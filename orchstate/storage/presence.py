@@ -1,0 +1,257 @@
+"""Presence: whether the path of an open store still leads to it.
+
+Files are removed, moved and replaced while notebooks have them open: by ``rm``, ``cp``,
+``git checkout``. SQLite would go on with a file that nobody finds any more, or with pages
+of another one. So the path is looked at around every commit and with all news; what is not
+the opened store, or a copy that goes on where it was, gets no commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from orchstate.errors import StoreError, StoreMovedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchstate.locks import FileLock
+
+# What tells one store from another, and one state of it from an older one.
+_CONTENT: Final = """
+    SELECT (SELECT value FROM meta WHERE key = 'store_id'), seq,
+        (SELECT txn FROM rev WHERE rev.seq = clock.seq), (SELECT txn FROM rev WHERE rev.seq = ?)
+    FROM clock"""
+
+
+class Content(NamedTuple):
+    """What was in the file when it was looked at last.
+
+    Parameters
+    ----------
+    store_id
+        The id of the store.
+    seq
+        Number of its last commit.
+    txn
+        The transaction of that commit; None while there is none.
+    """
+
+    store_id: str
+    seq: int
+    txn: str | None
+
+    def goes_on_in(self, connection: sqlite3.Connection) -> Content | None:
+        """Return what a file holds if it is this, or more that was added to it; else None."""
+        store_id, seq, txn, then = connection.execute(_CONTENT, [self.seq]).fetchone()
+        is_same = store_id == self.store_id and seq >= self.seq and then == self.txn
+        return Content(store_id, seq, txn) if is_same else None
+
+
+class Presence:
+    """Where the file of an open store was found, and what was in it.
+
+    Parameters
+    ----------
+    path
+        The store's file, just opened.
+    connection
+        A connection to it.
+    store_id
+        The id of the store in it.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, store_id: str) -> None:
+        self._path = path
+        found = self._stat()
+        self._file = (found.st_dev, found.st_ino)
+        self._written_ns = found.st_mtime_ns
+        _, seq, txn, _ = connection.execute(_CONTENT, [0]).fetchone()
+        self._content = Content(store_id, seq, txn)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the path leads elsewhere, or nowhere."""
+        return _file_at(self._path) != self._file
+
+    def check(self) -> None:
+        """Refuse where the path leads elsewhere, or nowhere.
+
+        Raises
+        ------
+        StoreMovedError
+            If it does.
+        """
+        if self.has_moved:
+            raise self._moved("replaced by another file") if self._path.exists() else self._removed()
+
+    @property
+    def seq(self) -> int:
+        """Number of the last commit, as of the last look into the file."""
+        return self._content.seq
+
+    def check_content(self, connection: sqlite3.Connection) -> bool:
+        """Refuse where somebody wrote something else into the file; return whether it had to be looked into.
+
+        Raises
+        ------
+        StoreMovedError
+            If it holds another store, or an older state of this one.
+        """
+        written_ns = self._stat().st_mtime_ns
+        if written_ns == self._written_ns:
+            return False
+        # A copy over the file can look to SQLite as if nothing had happened: in its cache, and in its log.
+        connection.execute("PRAGMA shrink_memory")
+        self._content = self._successor(connection)
+        if _size_of(self._path.with_name(f"{self._path.name}-wal")):
+            self._check_below()
+        self._written_ns = written_ns
+        return True
+
+    def committed(self, seq: int, txn: str) -> None:
+        """Take over that we committed."""
+        self._content = Content(self._content.store_id, seq, txn)
+        self._written_ns = self._stat().st_mtime_ns
+
+    def follow(self) -> None:
+        """Take another file at the path for the store, if it goes on in it.
+
+        Raises
+        ------
+        StoreMovedError
+            If it does not, or if that cannot be seen yet.
+        """
+        file = _file_at(self._path)
+        if file is None:
+            raise self._removed()
+        if has_companions(self._path):
+            # They belong to one of the two files, and only a new opening may decide to which.
+            raise self._moved("replaced by another file")
+        with peeking(self._path) as connection:
+            self._successor(connection)
+        self._file, self._written_ns = file, 0
+
+    def _successor(self, connection: sqlite3.Connection) -> Content:
+        try:
+            found = self._content.goes_on_in(connection)
+            is_same_store = not found and self._content.store_id == _store_id(connection)
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise
+            raise self._moved("replaced by something that is no store") from error
+        if found:
+            return found
+        raise self._copied() if is_same_store else self._moved("replaced by another store")
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._removed() from error
+
+    def _check_below(self) -> None:
+        """Refuse where the file, without what SQLite has beside it, is another store."""
+        with contextlib.suppress(sqlite3.Error), peeking(self._path) as connection:
+            if _store_id(connection) not in ("", self._content.store_id):
+                raise self._moved("replaced by another store")
+
+    def _removed(self) -> StoreMovedError:
+        if self._path.parent.exists():
+            return self._moved("removed or moved away")
+        return self._error(
+            f"The folder of {str(self._path)!r} was removed or moved away while the store was open, so "
+            "nothing is committed. What was changed since is in this notebook alone. Put the folder back, "
+            "and it goes on by itself; or save what is seen here elsewhere: store.export('setup.json')."
+        )
+
+    def _moved(self, how: str) -> StoreMovedError:
+        return self._error(
+            f"{str(self._path)!r} was {how} while it was open, so nothing is committed to it. What was "
+            f"changed since is kept in {str(outboxes(self._path))!r}. Put the file back, and it goes on by "
+            "itself. Or save what is seen here: store.export('setup.json'); then close() the store, and "
+            "opening it again begins with what is there."
+        )
+
+    def _copied(self) -> StoreMovedError:
+        return self._error(
+            f"{str(self._path)!r} was replaced by another copy of this store while it was open, so nothing "
+            f"is committed to it. What was changed since is kept in {str(outboxes(self._path))!r}. To go "
+            "on with the copy, close() the store and open it again: these changes are then added to it. "
+            "Or put the earlier file back."
+        )
+
+    def _error(self, message: str) -> StoreMovedError:
+        return StoreMovedError(message, path=self._path)
+
+
+def outboxes(path: Path) -> Path:
+    """Return the folder of the outboxes of a store's file."""
+    return path.with_name(f"{path.name}.outbox")
+
+
+def has_companions(path: Path) -> bool:
+    """Whether SQLite left something beside a file that it would put into it."""
+    return any(_size_of(path.with_name(f"{path.name}{suffix}")) for suffix in ("-journal", "-wal"))
+
+
+def remember(lock: FileLock, store_id: str) -> None:
+    """Write into the lock's file whose store it guards; called with the lock held."""
+    with contextlib.suppress(OSError):
+        # It only helps to see a mix-up, so a full disk does not matter.
+        if os.pread(lock.fileno(), 100, 0) != store_id.encode():
+            os.ftruncate(lock.fileno(), 0)
+            os.pwrite(lock.fileno(), store_id.encode(), 0)
+
+
+def check_companions(path: Path, lock: Path) -> None:
+    """Refuse to open a file beside which lies what SQLite would put into it, and is another store's.
+
+    Raises
+    ------
+    StoreError
+        If that is so.
+    """
+    if not has_companions(path):
+        return
+    with contextlib.suppress(OSError, sqlite3.Error), peeking(path) as connection:
+        known, found = lock.read_bytes().decode(errors="replace"), _store_id(connection)
+        if known and found and known != found:
+            raise StoreError(
+                f"{str(path)!r} was replaced by another store, and unfinished work on the earlier one still "
+                f"lies beside it: {path.name}-journal or {path.name}-wal. Move these to the earlier file, or "
+                "away, and open again; nothing was touched."
+            )
+
+
+@contextlib.contextmanager
+def peeking(path: Path) -> Iterator[sqlite3.Connection]:
+    """Look into a file as it is, without what lies beside it, and without a trace."""
+    with contextlib.closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    ) as connection:
+        yield connection
+
+
+def _store_id(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
+    return str(row[0]) if row else ""
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
