@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from orchstate.loops import running_loop
+from orchstate.widgets.turns import turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,6 +67,7 @@ class Task(Generic[Result]):
             return None
 
     def _finish(self, result: Result | None) -> None:
-        then, self._then = self._then, None
-        if then is not None:
-            then(result)
+        with turn:
+            then, self._then = self._then, None
+            if then is not None:
+                then(result)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from orchstate.errors import OrchstateError, ValidationError
 from orchstate.models.values import is_same, to_plain
 from orchstate.origin import cell, place
+from orchstate.widgets.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,8 @@ class _Weak:
         if method is None:
             self.end()
         else:
-            method(news)
+            with turn:
+                method(news)
 
 
 def _unobserve(observed: Any, handler: Any, *names: Any) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button
+from ipywidgets import Box
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
 from orchstate.widgets.background import Task
 from orchstate.widgets.style import make, text
+from orchstate.widgets.turns import Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable

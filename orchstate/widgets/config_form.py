@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import Box, Button, VBox
+from ipywidgets import Box, VBox
 
 from orchstate.configs import Configs
 from orchstate.display import Table, html_heading, html_links, html_note, text_page
@@ -21,6 +21,7 @@ from orchstate.widgets.fields import Field
 from orchstate.widgets.rows import FieldRow
 from orchstate.widgets.status_line import StatusLine
 from orchstate.widgets.style import focus_when_shown, make, show, text
+from orchstate.widgets.turns import Button
 from orchstate.widgets.view import View, close
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Box, Button, Text, VBox
+from ipywidgets import Box, VBox
 from traitlets import Unicode
 
 from orchstate.display import html_badge, html_note
@@ -13,6 +13,7 @@ from orchstate.loops import running_loop
 from orchstate.widgets.badge import badge, try_definition
 from orchstate.widgets.binding import follow, follow_events, is_writable
 from orchstate.widgets.style import make, mark, show, text
+from orchstate.widgets.turns import Button, Text
 from orchstate.widgets.view import View, close
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button
+from ipywidgets import Box
 
 from orchstate.display import html_note
 from orchstate.widgets.style import is_shown, make, show, text
+from orchstate.widgets.turns import Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable

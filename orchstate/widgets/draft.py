@@ -20,10 +20,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Combobox, Text
 from traitlets import Unicode
 
 from orchstate.loops import running_loop
+from orchstate.widgets.turns import Combobox, Text, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def enter_drafts(but: DraftText | None = None) -> None:
                 entry.enter(is_confirmed=False)
 
 
-class DraftText(Text):  # type: ignore[misc]
+class DraftText(Text):
     """One line of text; what is typed is a draft until Enter is pressed, or the entry is left.
 
     Attributes
@@ -144,11 +144,12 @@ class DraftText(Text):  # type: ignore[misc]
                 loop.call_later(_WAIT_FOR_TEXT_S, self._enter_if_submitted)
 
     def _enter_if_submitted(self) -> None:
-        if self._is_submitted and self.comm is not None:
-            self.enter()
+        with turn:
+            if self._is_submitted and self.comm is not None:
+                self.enter()
 
 
-class DraftCombobox(DraftText, Combobox):  # type: ignore[misc]
+class DraftCombobox(DraftText, Combobox):
     """One line of text with suggestions."""
 
     def _is_picked(self, before: str, after: str) -> bool:

@@ -10,12 +10,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, Textarea
-
 from orchstate.widgets.control import Control
 from orchstate.widgets.draft import DraftCombobox, DraftText
 from orchstate.widgets.entries import map_in, number_in, verbatim_in, verbatim_out
 from orchstate.widgets.style import make, mark
+from orchstate.widgets.turns import Checkbox, Dropdown, FloatSlider, IntSlider, Textarea
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

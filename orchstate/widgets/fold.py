@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import Button, VBox
+from ipywidgets import VBox
 
 from orchstate.widgets.style import is_shown, make, show
+from orchstate.widgets.turns import Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

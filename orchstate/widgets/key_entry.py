@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Password
 from pydantic import SecretStr
 from traitlets import Unicode
 
 from orchstate.widgets.running_cell import RunningCell
+from orchstate.widgets.turns import Password, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ PAUSED: Final = "available when the running cell has ended"
 _running_cell: Final = RunningCell()
 
 
-class KeyEntry(Password):  # type: ignore[misc]
+class KeyEntry(Password):
     """A password field; Enter, or leaving it, hands over what was typed."""
 
     value = Unicode(help="Always empty, but for the moment in which it is taken.").tag(
@@ -68,13 +68,13 @@ class KeyEntry(Password):  # type: ignore[misc]
     def pause(self) -> None:
         """Let nothing be typed for now, and say why; the page forgets what is half typed."""
         self._is_paused = True
-        with self.hold_sync():
+        with turn, self.hold_sync():
             self.disabled, self.placeholder = True, PAUSED
 
     def resume(self) -> None:
         """End what :meth:`pause` began."""
         self._is_paused = False
-        with self.hold_sync():
+        with turn, self.hold_sync():
             self.disabled, self.placeholder = self._is_disabled, self._hint
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Box, Button, Dropdown, Text, VBox
+from ipywidgets import Box, VBox
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
@@ -14,6 +14,7 @@ from orchstate.models.secret import env
 from orchstate.origin import place
 from orchstate.widgets.binding import is_writable, reason
 from orchstate.widgets.style import make, text
+from orchstate.widgets.turns import Button, Dropdown, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Box, Button
+from ipywidgets import Box
 
 from orchstate.display import html_note
 from orchstate.loops import running_loop
@@ -13,6 +13,7 @@ from orchstate.providers.documents import is_set
 from orchstate.widgets.binding import Binding
 from orchstate.widgets.fields import CONTROLS, Field, SliderControl, shown
 from orchstate.widgets.style import is_shown, make, mark, text
+from orchstate.widgets.turns import Button
 from orchstate.widgets.unsaved import Unsaved
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import HTML, Box, Button
+from ipywidgets import HTML, Box
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
@@ -28,6 +28,7 @@ from orchstate.widgets.background import Task
 from orchstate.widgets.confirm import Confirm
 from orchstate.widgets.key_entry import KeyEntry
 from orchstate.widgets.style import is_shown, make, mark, show, text
+from orchstate.widgets.turns import Button
 from orchstate.widgets.vault_entry import VaultEntry
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from ipywidgets import Box, Button
+from ipywidgets import Box
 
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
 from orchstate.loops import running_loop
 from orchstate.origin import place
 from orchstate.widgets.style import make, show, text
+from orchstate.widgets.turns import Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import Box, Button, VBox
+from ipywidgets import Box, VBox
 
 from orchstate.display import Table, html_heading, html_note, text_page
 from orchstate.errors import OrchstateError
@@ -15,6 +15,7 @@ from orchstate.widgets.config_form import ConfigForm
 from orchstate.widgets.config_list import ConfigList
 from orchstate.widgets.new_config import NewConfig
 from orchstate.widgets.style import make, show, text
+from orchstate.widgets.turns import Button
 from orchstate.widgets.view import View
 
 if TYPE_CHECKING:

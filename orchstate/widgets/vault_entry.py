@@ -9,11 +9,10 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import Button
-
 from orchstate.secrets.vault import MIN_PASSPHRASE_LENGTH
 from orchstate.widgets.key_entry import KeyEntry
 from orchstate.widgets.style import make, show
+from orchstate.widgets.turns import Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable

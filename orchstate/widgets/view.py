@@ -9,6 +9,7 @@ from ipywidgets import Layout, VBox
 
 from orchstate.widgets.reruns import note_shown
 from orchstate.widgets.style import stylesheet
+from orchstate.widgets.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,17 @@ class View(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """End what the view observes, and close all its widgets; harmless when repeated."""
+        with turn:
+            self.end()
+
+    def __del__(self) -> None:
+        # Not while Python shuts down: there is nobody left to tell, and half of what telling takes is gone.
+        if not sys.is_finalizing():
+            # Out of turn: it is collected in any thread, which may hold any lock.
+            self.end()
+
+    def end(self) -> None:
+        """Do what :meth:`close` does, whosever turn it is."""
         if self.comm is None:
             return
         while self._ends:
@@ -53,11 +65,6 @@ class View(VBox):  # type: ignore[misc]
                 close(child)
         super().close()
         self._own_layout.close()
-
-    def __del__(self) -> None:
-        # Not while Python shuts down: there is nobody left to tell, and half of what telling takes is gone.
-        if not sys.is_finalizing():
-            super().__del__()
 
     def describe(self) -> str:
         """Return what the view shows as text, for where there is no front end."""
@@ -71,7 +78,9 @@ class View(VBox):  # type: ignore[misc]
 
 def close(widget: Any) -> None:
     """Close a widget and all that is in it."""
-    if not isinstance(widget, View):
-        for child in getattr(widget, "children", ()):
-            close(child)
+    if isinstance(widget, View):
+        widget.end()
+        return
+    for child in getattr(widget, "children", ()):
+        close(child)
     widget.close()
