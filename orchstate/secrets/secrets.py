@@ -61,6 +61,7 @@ class Secrets:
 
     def __init__(self, mode: Mode | SecretStore = "auto", *, vault_path: str | os.PathLike[str]) -> None:
         self.notice = None
+        self._is_told = False
         self.vault = mode if isinstance(mode, VaultStore) else VaultStore(vault_path)
         self._keyring = mode if isinstance(mode, KeyringStore) else KeyringStore()
         self._is_auto = mode == "auto"
@@ -77,6 +78,11 @@ class Secrets:
             if self._backend is None or self._may_return_to_keyring():
                 self._backend = self._choose()
             return self._backend
+
+    def prepare(self) -> None:
+        """Choose where keys are written, for somebody who then shows :attr:`notice` to people."""
+        self._is_told = True
+        _ = self.backend
 
     @property
     def needs_unlock(self) -> bool:
@@ -237,7 +243,7 @@ class Secrets:
             f"The keyring of this machine cannot be used: {problem}. "
             f"Keys go to the encrypted vault {str(self.vault.path)!r}."
         )
-        _logger.warning(self.notice)
+        _logger.log(logging.DEBUG if self._is_told else logging.WARNING, self.notice)
         return self.vault
 
     def _store_of(self, ref: SecretRef) -> SecretStore:

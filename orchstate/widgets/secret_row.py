@@ -173,7 +173,7 @@ class SecretRow:
         try:
             value, warning = clean_secret(typed.key.get_secret_value())
             # The place for keys is looked for at its first use, and may be a vault.
-            _ = self._secrets.backend
+            self._secrets.prepare()
             if self._secrets.needs_unlock:
                 return _Outcome(waiting=typed)
             with place(self._origin):
@@ -236,7 +236,7 @@ class SecretRow:
         """Find out beside the notebook where keys go, so that it is said before one is typed."""
         if running_loop() is not None and self._secrets not in _looked_at:
             _looked_at.add(self._secrets)
-            Task(lambda: self._secrets.backend, lambda backend: self._update_all()).start()
+            Task(self._secrets.prepare, lambda _: self._update_all()).start()
 
     def _report_loss(self, outcome: _Outcome) -> None:
         """Say that a key was not kept, where that can still be seen."""

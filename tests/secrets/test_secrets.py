@@ -96,6 +96,14 @@ def test_the_fallback_is_announced_once(
     assert caplog.record_tuples == [("orchstate.secrets", logging.WARNING, notice)]
 
 
+def test_who_shows_the_notice_hears_no_log_of_it(
+    without_keyring: Secrets, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_keyring.prepare()
+    assert without_keyring.notice and without_keyring.backend.source == "vault"
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
 def test_threads_that_choose_at_once_announce_once(
     use_backend: UseBackend, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
