@@ -11,19 +11,22 @@ import contextlib
 import logging
 import os
 import queue
+import shlex
 import sys
 import threading
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from orchstate.display import printable
-from orchstate.errors import OrchstateError, OrchstateWarning, StoreError
+from orchstate.errors import OrchstateError, OrchstateWarning, StoreError, quoted
+from orchstate.exchange.disguise import without_keys
+from orchstate.models.key_shapes import holds_key
 from orchstate.terminal import counted, cut_time, fail, print_json, print_table, records
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
     from orchstate.clients.check import CheckResult
@@ -40,7 +43,9 @@ _LAST_PORT: Final = 65535
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, that of this process by default, and return its exit code."""
     own, extra = _split(list(sys.argv[1:] if argv is None else argv))
-    options = _parser().parse_args(own)
+    options, unknown = _parser().parse_known_args(own)
+    if unknown:
+        options.parser.error(_unknown(options.run, unknown))
     options.extra = extra
     logging.basicConfig(format="orchstate: %(message)s")
     for stream in (sys.stdout, sys.stderr):
@@ -125,7 +130,9 @@ def _history(options: Namespace) -> int:
     if not rows:
         print("There are no such changes.")
         return 0
-    columns = ("seq", "at", "name", "op", "field", "old", "new", "actor", "notebook", "cell")
+    # An undo, an import and a named block say so there; else it would be an empty column.
+    label = ["label"] if any(row["label"] for row in rows) else []
+    columns = ("seq", "at", "name", "op", *label, "field", "old", "new", "actor", "notebook", "cell")
     print_table(columns, [[cut_time(row[name]) for name in columns] for row in rows])
     if left_out:
         print(f"Not shown: {counted(left_out, 'earlier change')}. All: --limit 0")
@@ -142,7 +149,7 @@ def _export(options: Namespace) -> int:
     if options.json:
         return print_json({"path": str(path), "configs": count, "look_like_keys": suspects})
     are = "is" if count == 1 else "are"
-    print(f"{counted(count, 'config')} {are} in {str(path)!r}. {_key_report(suspects)}")
+    print(f"{counted(count, 'config')} {are} in {without_keys(repr(str(path)))}. {_key_report(suspects)}")
     return 0
 
 
@@ -224,7 +231,9 @@ def _doctor(options: Namespace) -> int:
     # What it announces is part of the findings.
     logging.disable(logging.WARNING)
     findings = []
-    for finding in examine(options.store):
+    for found in examine(options.store):
+        # A path that was given may be a key by mistake.
+        finding = replace(found, message=without_keys(found.message), next_step=without_keys(found.next_step))
         findings.append(finding)
         if not options.json:
             step = f" Next: {finding.next_step}" if finding.next_step else ""
@@ -331,10 +340,23 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:end], arguments[end + 1 :]
 
 
-def _parser() -> ArgumentParser:
+def _unknown(run: Callable[[Namespace], int], arguments: list[str]) -> str:
+    given = shlex.join(arguments)
+    step = f". What is for JupyterLab goes behind two dashes: orchstate lab -- {given}" if run is _lab else ""
+    return f"unrecognized arguments: {given}{step}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages show no key."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_keys(message))
+
+
+def _parser() -> _Parser:
     from orchstate import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="orchstate",
         description="Live, versioned LLM provider configurations for notebooks.",
         epilog="Example: orchstate lab",
@@ -416,8 +438,8 @@ def _command(
     example: str,
     *,
     json: bool = True,
-) -> ArgumentParser:
-    command: ArgumentParser = commands.add_parser(
+) -> _Parser:
+    command: _Parser = commands.add_parser(
         name, help=help, description=f"{help[0].upper()}{help[1:]}.", epilog=f"Example: {example}"
     )
     command.add_argument(
@@ -425,7 +447,7 @@ def _command(
     )
     if json:
         command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, parser=command)
     return command
 
 
@@ -433,16 +455,22 @@ def _path(text: str) -> Path:
     # Else a text in braces would be read as the content of a setup.
     if not text:
         raise argparse.ArgumentTypeError("'' is no path; name a file, such as setup.json")
+    if holds_key(text):
+        raise argparse.ArgumentTypeError("this is a key; name a file, such as setup.json")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is an address; name a file, such as setup.json")
     return Path(text)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of changes; 0 means all")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number of changes; 0 means all")
     return int(text)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {_LAST_PORT}, or 0 for any free one")
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is no port: 1 to {_LAST_PORT}, or 0 for any free one"
+        )
     return int(text)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.config import Config
-from orchstate.errors import DuplicateNameError, ValidationError
+from orchstate.errors import DuplicateNameError, ValidationError, quoted
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import ENVELOPE, Document, leaves
-from orchstate.models.names import check_name
+from orchstate.models.names import MAX_NAME_LENGTH, check_name
 from orchstate.models.secret import SecretRef
 from orchstate.models.values import FrozenMap
 from orchstate.state.collection import Collection
 from orchstate.state.kinds import Kind
-from orchstate.tracebacks import Forgetting
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +66,14 @@ class Configs(Collection[Config]):
         >>> store.configs.create("anthropic", name="claude", max_tokens=500)
         <Config claude: anthropic, no model>
         """
-        with Forgetting(values):
+        try:
             _check_values(values)
-            wanted = self.free_name(self._registry.get(provider).id) if name is None else name
-            return self._make(provider, wanted, values, upsert=False)
+            return self._make(provider, name, values, upsert=False)
+        except BaseException as error:
+            # One of them may be a key.
+            del provider, name, values
+            forget(error)
+            raise
 
     def upsert(self, name: str, provider: str | None = None, **values: Any) -> Config:
         """Change the config of this name, or create it; without a difference nothing happens.
@@ -100,15 +104,22 @@ class Configs(Collection[Config]):
         >>> gpt.temperature
         0.7
         """
-        with Forgetting(values):
+        try:
             _check_values(values)
             return self._upsert(check_name(name), provider, values)
+        except BaseException as error:
+            # One of them may be a key.
+            del name, provider, values
+            forget(error)
+            raise
 
     def _upsert(self, name: str, provider: str | None, values: dict[str, Any]) -> Config:
         if name not in self:
             if provider is None:
-                example = f"upsert({name!r}, 'openai', ...)"
-                raise ValidationError(f"There is no config {name!r} yet, so it needs a provider: {example}.")
+                shown = quoted(name, longest=2 * MAX_NAME_LENGTH)
+                raise ValidationError(
+                    f"There is no config {shown} yet, so it needs a provider: upsert({shown}, 'openai', ...)."
+                )
             try:
                 return self._make(provider, name, values, upsert=True)
             except DuplicateNameError:
@@ -141,8 +152,9 @@ class Configs(Collection[Config]):
 
         return configs_frame(list(self.values()))
 
-    def _make(self, provider: str, name: str, values: Mapping[str, Any], *, upsert: bool) -> Config:
+    def _make(self, provider: str, name: str | None, values: Mapping[str, Any], *, upsert: bool) -> Config:
         definition = self._registry.get(provider)
+        name = self.free_name(definition.id) if name is None else name
         plain, secret = _split(self._registry.document_class(definition.id), values)
         with self._state.transaction():
             id, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)

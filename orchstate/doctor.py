@@ -78,9 +78,7 @@ def examine(target: str | None) -> Iterator[Finding]:
     elif not path.exists():
         yield from _none(path)
     else:
-        yield from _file(path)
-        yield from _outboxes(path, _store_id(path))
-        yield from _store(path, secrets)
+        yield from _existing(path, secrets)
 
 
 def _installation() -> Iterator[Finding]:
@@ -115,6 +113,18 @@ def _keys(secrets: Secrets) -> Iterator[Finding]:
     yield Finding("warning", "keys", secrets.notice, step)
 
 
+def _existing(path: Path, secrets: Secrets) -> Iterator[Finding]:
+    store_id, error = _store_id(path)
+    if type(error) is StoreError:
+        # A folder, or a file of somebody else: nothing is advised about it.
+        yield from _outboxes(path, store_id)
+        yield Finding("problem", "store", str(error))
+        return
+    yield from _file(path)
+    yield from _outboxes(path, store_id)
+    yield from _store(path, secrets)
+
+
 def _file(path: Path) -> Iterator[Finding]:
     found = path.stat()
     yield Finding("ok", "store", f"{str(path)!r}, {found.st_size / 1024:,.0f} kB")
@@ -141,14 +151,14 @@ def _none(path: Path) -> Iterator[Finding]:
     yield from found
 
 
-def _store_id(path: Path) -> str:
+def _store_id(path: Path) -> tuple[str, OrchstateError | None]:
+    """Return the id of the store in a file, ``""`` and the error if it cannot be read."""
     try:
         engine = SqliteEngine(path, read_only=True)
-    except OrchstateError:
-        # Told with the store itself.
-        return ""
+    except OrchstateError as error:
+        return "", error
     engine.close()
-    return engine.store_id
+    return engine.store_id, None
 
 
 def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
@@ -179,7 +189,11 @@ def _outbox(
     elif is_alive:
         return
     elif count > 0:
-        message = f"{file.name} has edits of a process that died ({count})."
+        verb = "is" if count == 1 else "are"
+        message = (
+            f"{file.name} has {counted(count, 'edit')} that {verb} not committed. "
+            "Whoever made them no longer has the store open."
+        )
         yield Finding(
             "warning", "outbox", message, "They are taken over when the store is opened for editing."
         )
@@ -190,10 +204,9 @@ def _outbox(
 
 def _stranded(path: Path, file: Path, count: int, *, is_alive: bool) -> Finding:
     """Return what to do about edits whose store is not where it was."""
-    whose = "a notebook that still has it open" if is_alive else "a process that died"
-    message = (
-        f"{file.name} has edits ({count}) of {whose}, for another store, which was at {str(path)!r} before."
-    )
+    whose = "a notebook that still has it open" if is_alive else "one that no longer has it open"
+    edits = f"{file.name} has {counted(count, 'edit')} of {whose}"
+    message = f"{edits}, for another store, which was at {str(path)!r} before."
     step = "Put that store's file back: they are then committed, and none is committed twice."
     if is_alive:
         step += " Or save what the notebook sees, before it ends: store.export('setup.json')."

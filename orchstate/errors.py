@@ -31,18 +31,35 @@
     OrchstateWarning (UserWarning)         it worked, and should be done differently
 
 A message says what happened, shows the value, and names the next step. No message
-contains a secret.
+contains a secret: what looks like a key is not quoted, wherever it was given by mistake.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
+
+_LONGEST_QUOTE: Final = 60
+# What is not quoted: the beginnings of the keys of many providers, tokens, and long stretches of no words.
+_BEGINNINGS: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:c?sk[-_]|[pr]k[-_]|gsk_|hf_|r8_|fw_|tgp_|gh[opsur]_|github_pat_|glpat-|lsv2_|xai-|pplx-"
+    r"|nvapi-|AIza|ya29\.|xox[abp]-)[\w-]{10,}"
+)
+_TOKEN: Final = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|(?i:\bbearer\s+)(?=\S*[0-9])\S{10,}")
+_HOST: Final = re.compile(r"[^/?#]*")
+_STRETCH: Final = re.compile(r"[A-Za-z0-9]+")
+# Also several without a space between, and a version or a year behind.
+_WORDS: Final = re.compile(r"(?:[a-z]*(?:[A-Z][a-z]+)*|[A-Z]+)[0-9]{0,4}")
+_LONG: Final = 32
+# Between neighbours in random letters and digits the kind changes six times in ten, in words far less often.
+_CHANGES: Final = 0.4
 
 
 class OrchstateWarning(UserWarning):
@@ -274,8 +291,15 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f" There are: {shown}{', ...' if len(known) > 12 else ''}."
 
 
-def quoted(value: object) -> str:
-    """Return a value as messages show it: its repr, cut where it is long.
+def quoted(value: object, longest: int = _LONGEST_QUOTE) -> str:
+    """Return a value as messages show it: its repr, cut where it is long; no key, nor what holds one.
+
+    Parameters
+    ----------
+    value
+        Anything that was given.
+    longest
+        Characters that the result has at most.
 
     Examples
     --------
@@ -283,6 +307,64 @@ def quoted(value: object) -> str:
     "'gpt'"
     >>> len(quoted("x" * 500))
     60
+    >>> quoted(["sk-proj-0123456789abcdef"])
+    '<what looks like a key>'
     """
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if may_be_key(text):
+        return "<what looks like a key>"
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def may_be_key(text: str) -> bool:
+    """Whether `text` may well be a key, or hold one: it begins as many do, or has no words in it.
+
+    Examples
+    --------
+    >>> may_be_key("gsk_0123456789abcdef"), may_be_key("sk-RandomForestClassifier")
+    (True, False)
+    """
+    if _TOKEN.search(text) or any(is_random(found, 10) for found in _BEGINNINGS.findall(text)):
+        return True
+    # A host may be called as it likes.
+    _, _, address = text.partition("://")
+    return any(map(_is_opaque, _STRETCH.findall(_behind_host(address) if address else text)))
+
+
+def _behind_host(address: str) -> str:
+    return address[len(_HOST.match(address)[0]) :]  # type: ignore[index]
+
+
+def is_random(text: str, length: int) -> bool:
+    """Whether letters and digits stand in `text` at such length as no word has them.
+
+    Words are in one case, but for first letters, and have no digits but at the end, four at most.
+
+    Examples
+    --------
+    >>> is_random("key-1b2c3d4e5f6a", 12), is_random("INTERNATIONALIZATION_KEY", 12)
+    (True, False)
+    """
+    return any(len(found) >= length for found in stretches_without_words(text))
+
+
+def stretches_without_words(text: str) -> list[str]:
+    """Return what of `text` is neither words nor what stands between words.
+
+    Examples
+    --------
+    >>> stretches_without_words("sk-proj-gpt4-0f1e2d3c")
+    ['0f1e2d3c']
+    """
+    return [found for found in _STRETCH.findall(text) if not _WORDS.fullmatch(found)]
+
+
+def _is_opaque(stretch: str) -> bool:
+    if len(stretch) < _LONG or sum(map(str.isdigit, stretch)) < 2:
+        return False
+    if stretch == stretch.lower() or stretch == stretch.upper():
+        # Digests and ids.
+        return False
+    kinds = [(char.isdigit(), char.isupper()) for char in stretch]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return changes >= _CHANGES * len(stretch)

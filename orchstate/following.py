@@ -12,6 +12,7 @@ from orchstate.active import Active, ActiveTrait
 from orchstate.errors import LiveObjectError, UnknownFieldError
 from orchstate.state.live import no_field, notify
 from orchstate.state.traits import ComputedTrait
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from orchstate.secrets.secrets import Mode
@@ -49,8 +50,15 @@ class Followed(HasTraits):
     def __setattr__(self, name: str, value: Any) -> None:
         is_part = name in type(self).__annotations__ and name not in self.__dict__
         if name[0] != "_" and not is_part and not isinstance(getattr(type(self), name, None), BaseDescriptor):
+            # It may be a key.
+            del value
             raise UnknownFieldError(no_field(self, name))
-        super().__setattr__(name, value)
+        try:
+            super().__setattr__(name, value)
+        except BaseException as error:
+            del value
+            forget(error)
+            raise
 
     def __delattr__(self, name: str) -> None:
         if name[0] == "_":
@@ -105,7 +113,7 @@ class Followed(HasTraits):
             return "closed"
         if self._options.read_only:
             return "read-only"
-        if self._state.failing:
+        if self._state.failing or self._state.refusing:
             return "degraded"
         return "saving" if self._state.pending else "ready"
 

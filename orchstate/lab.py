@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 QUICKSTART: Final = "01_quickstart.ipynb"
 COPY: Final = "orchstate_quickstart.ipynb"
+# A folder for JUPYTER_CONFIG_PATH.
+_CONFIG: Final = "jupyter"
 _POLL_S: Final = 0.1
 # Longer than JupyterLab takes to end its kernels.
 _END_S: Final = 15.0
@@ -56,9 +58,10 @@ def lab(*, port: int | None, browser: bool, extra: Sequence[str], environment: M
     folder = Path.cwd()
     page = f"lab/tree/{urllib.parse.quote(quickstart(folder).as_posix())}"
     command = _command(folder, page, port, browser and _has_display(), extra)
+    environment = _without_news(environment)
     with _told_to_end():
         # A process group of its own, so that Ctrl-C comes to us alone: JupyterLab would ask back.
-        server = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603
+        server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603
         try:
             _announce(server, page)
             code = server.wait()
@@ -115,6 +118,15 @@ def _command(folder: Path, page: str, port: int | None, browser: bool, extra: Se
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return [*command, *extra]
+
+
+def _without_news(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which JupyterLab does not ask at its first start, over the form, about news.
+
+    Only the usual setting is another: whoever has set it keeps theirs, and no file of theirs is touched.
+    """
+    folders = [environment.get("JUPYTER_CONFIG_PATH", ""), str(resources.files("orchstate") / _CONFIG)]
+    return {**environment, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, folders))}
 
 
 def _has_display() -> bool:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.errors import OrchstateError, StoreError
+from orchstate.errors import OrchstateError, StoreError, ValidationError, may_be_key, quoted
 from orchstate.following import Options
 from orchstate.kinds import kinds_of
 from orchstate.loops import in_thread
@@ -28,6 +28,7 @@ from orchstate.storage.outbox import MemoryJournal, Outbox, adopt_all
 from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Store
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from orchstate.secrets.secrets import Mode
@@ -88,7 +89,13 @@ def open(
     0.2
     >>> store.close()
     """
-    return _open(target, read_only=read_only, secrets=secrets, actor=actor)[0]
+    try:
+        return _open(target, read_only=read_only, secrets=secrets, actor=actor)[0]
+    except BaseException as error:
+        # One of them may be, or hold, a key or a password.
+        del target, secrets, actor
+        forget(error)
+        raise
 
 
 async def aopen(
@@ -99,7 +106,12 @@ async def aopen(
     actor: str | None = None,
 ) -> Store:
     """Do what :func:`open` does without stopping the event loop."""
-    store, is_new = await in_thread(_open, target, read_only=read_only, secrets=secrets, actor=actor)
+    try:
+        store, is_new = await in_thread(_open, target, read_only=read_only, secrets=secrets, actor=actor)
+    except BaseException as error:
+        del target, secrets, actor
+        forget(error)
+        raise
     if is_new:
         # Observers run here, and not in the thread that did the work.
         store._state.delivery.own()
@@ -133,6 +145,9 @@ _opened: Final = _Opened()
 _ADDRESS: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]+):/|(file|sqlite3?):)", re.IGNORECASE)
 # Whoever ends in the regular way leaves nothing for others to adopt, if that is quickly done.
 _EXIT_FLUSH_S: Final = 2.0
+_WHAT_TO_GIVE: Final = "Give a file, ':memory:', or nothing for your own store."
+# Characters of a path that messages show.
+_LONGEST_PATH: Final = 500
 
 
 def _open(
@@ -144,7 +159,11 @@ def _open(
 ) -> tuple[Store, bool]:
     path = resolve(target)
     if not isinstance(actor, str | None):
-        raise StoreError(f"actor={actor!r} is no name. Give the text that the history shows, or nothing.")
+        raise StoreError(f"actor={quoted(actor)} is no name. Give the text for the history, or nothing.")
+    if isinstance(secrets, str) and may_be_key(secrets):
+        raise ValidationError(
+            "secrets= says where keys live, and this looks like a key. Assign it to the api_key of a config."
+        )
     if path is None and secrets == "auto":
         secrets = "memory"
     options = Options(read_only, secrets, actor or user_name())
@@ -159,7 +178,7 @@ def _open(
             return store, True
     if known._options != options:
         raise StoreError(
-            f"{str(path)!r} is open in this process with {_difference(known._options, options)}. "
+            f"{_shown(str(path))} is open in this process with {_difference(known._options, options)}. "
             "Open it the same way, or close() it first."
         )
     return known, False
@@ -266,7 +285,7 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
     if chosen == ":memory:":
         return None
     if not isinstance(chosen, str | os.PathLike):
-        raise StoreError(f"{chosen!r} is no path. Give a file, ':memory:', or nothing for your own store.")
+        raise StoreError(f"{_shown(chosen)} is no path. {_WHAT_TO_GIVE}")
     _check_path(os.fspath(chosen))
     try:
         path = Path(chosen).expanduser().resolve()
@@ -276,33 +295,41 @@ def resolve(target: str | os.PathLike[str] | None) -> Path | None:
     except (OSError, RuntimeError, ValueError) as error:
         # Too long, a circle of links, a user who is not there, a null character.
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-        raise StoreError(f"{os.fspath(chosen)!r} cannot be used: {reason}. Give another path.") from error
+        shown = _shown(os.fspath(chosen))
+        raise StoreError(f"{shown} cannot be used: {reason}. Give another path.") from error
     return path
 
 
 def _check_path(text: str) -> None:
     """Refuse what people write for something else than a file, and which would make odd files."""
     if not isinstance(text, str):
-        raise StoreError(f"{text!r} is no path. Give it as text or as a Path.")
+        raise StoreError(f"{_shown(text)} is no path. Give it as text or as a Path.")
     if not text.strip():
-        raise StoreError(f"{text!r} is no path. Give a file, ':memory:', or nothing for your own store.")
+        raise StoreError(f"{text!r} is no path. {_WHAT_TO_GIVE}")
     if text.startswith(":"):
-        raise StoreError(f"{text!r} is not known. Give ':memory:' for a store in memory, or a file.")
+        raise StoreError(f"{_shown(text)} is not known. Give ':memory:' for a store in memory, or a file.")
+    if found := _ADDRESS.match(text):
+        raise StoreError(_address_problem(text, found[1] or found[2]))
     if text.endswith(("/", os.sep)):
-        raise StoreError(f"{text!r} names a folder. Name a file in it, such as {text + 'store.db'!r}.")
-    found = _ADDRESS.match(text)
-    if not found:
-        return
-    scheme = (found[1] or found[2]).casefold()
-    if scheme in ("postgres", "postgresql"):
-        raise StoreError("PostgreSQL stores are not part of this version. Give the path of a file.")
-    if scheme in ("sqlite", "sqlite3", "file"):
-        raise StoreError(f"{text!r} is an address. Give the path alone, such as {_path_in(text)!r}.")
-    # Not the whole of it: there may be a password in it.
-    raise StoreError(
-        f"'{found[1]}://...' is an address, and a store is a file on this machine. Give its path, such as "
+        example = _shown(f"{text}store.db")
+        raise StoreError(f"{_shown(text)} names a folder. Name a file in it, such as {example}.")
+
+
+def _address_problem(text: str, scheme: str) -> str:
+    kind = scheme.casefold()
+    if kind in ("postgres", "postgresql"):
+        return "PostgreSQL stores are not part of this version. Give the path of a file."
+    # With an "@" there may be a password in it, which looks like anything.
+    if kind in ("sqlite", "sqlite3", "file") and "@" not in text and not may_be_key(text):
+        return f"{text!r} is an address. Give the path alone, such as {_path_in(text)!r}."
+    return (
+        f"'{scheme}://...' is an address, and a store is a file on this machine. Give its path, such as "
         "'store.db'."
     )
+
+
+def _shown(target: object) -> str:
+    return quoted(target, longest=_LONGEST_PATH)
 
 
 def _path_in(address: str) -> str:
@@ -326,7 +353,7 @@ def vault_path() -> Path:
     except RuntimeError as error:
         reason = str(error).rstrip(".")
         raise StoreError(
-            f"ORCHSTATE_VAULT={chosen!r} cannot be used: {reason}. Set it to the path of a file."
+            f"ORCHSTATE_VAULT={_shown(chosen)} cannot be used: {reason}. Set it to the path of a file."
         ) from error
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from orchstate.active import Active
 from orchstate.cells import CellEnd
 from orchstate.configs import Configs
-from orchstate.errors import SetupError, StoreError, ValidationError
+from orchstate.errors import SetupError, StoreError, ValidationError, quoted
 from orchstate.following import Followed, Options
 from orchstate.history.history import History
 from orchstate.history.moments import check_snapshot_name
 from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
-from orchstate.models.names import name_key
+from orchstate.models.names import check_label, name_key
 from orchstate.models.profile import SnapshotDocument
 from orchstate.models.settings import SettingsDocument
 from orchstate.origin import origin
@@ -156,7 +156,12 @@ class Store(Followed):
         <Undone gpt.temperature, gpt.top_p of 'tuning'>
         """
         self._state.check_usable()
-        return self._state.transaction(label)
+        try:
+            return self._state.transaction(check_label(label))
+        except BaseException as error:
+            del label
+            forget(error)
+            raise
 
     def undo(self) -> Undone:
         """Take back this process's last step, as far as nobody changed it since.
@@ -239,9 +244,9 @@ class Store(Followed):
         """
         self._state.check_usable()
         if not callable(listener):
-            raise ValidationError(f"{listener!r} cannot be called. Give a function that takes an event.")
+            raise ValidationError(f"{quoted(listener)} cannot be called. Give a function of an event.")
         if event is not None and not (isinstance(event, type) and issubclass(event, Event)):
-            raise ValidationError(f"{event!r} is no class of events, such as orch.Updated.")
+            raise ValidationError(f"{quoted(event)} is no class of events, such as orch.Updated.")
         return self._state.subscribe(listener, event or Event)
 
     # -- time -------------------------------------------------------------------------
@@ -253,7 +258,6 @@ class Store(Followed):
         ------
         NotFoundError
             If there is no such moment.
-
         ValidationError
             If `when` is no moment at all.
 
@@ -264,7 +268,12 @@ class Store(Followed):
         >>> store.at("before-tuning").configs["gpt"].temperature
         0.2
         """
-        return self.history.at(when)
+        try:
+            return self.history.at(when)
+        except BaseException as error:
+            del when
+            forget(error)
+            raise
 
     def snapshot(self, name: str, note: str = "") -> int:
         """Give this moment a name for :meth:`at`; returns its seq.
@@ -286,10 +295,15 @@ class Store(Followed):
         1
         """
         self._state.check_usable()
-        check_snapshot_name(name)
-        self._check_no_transaction("snapshot")
-        seq = self.flush()
-        self._state.create("snapshot", name, {"seq": seq, "note": note})
+        try:
+            check_snapshot_name(name)
+            self._check_no_transaction("snapshot")
+            seq = self.flush()
+            self._state.create("snapshot", name, {"seq": seq, "note": note})
+        except BaseException as error:
+            del name, note
+            forget(error)
+            raise
         self.flush()
         return seq
 
@@ -363,7 +377,14 @@ class Store(Followed):
         return self._state.seq
 
     def close(self) -> None:
-        """Commit what is accepted and release everything; harmless when repeated."""
+        """Commit what is accepted and release everything; harmless when repeated.
+
+        Raises
+        ------
+        StoreError
+            If a transaction is still running, whose edits would be lost.
+        """
+        self._check_no_transaction("close")
         self._close(_CLOSE_S)
 
     def _close(self, timeout_s: float) -> None:
@@ -405,7 +426,7 @@ class Store(Followed):
 
         self._state.check_usable()
         if not isinstance(path, str | os.PathLike):
-            raise SetupError(f"{path!r} is no path. Name the file to write, such as 'setup.json'.")
+            raise SetupError(f"{quoted(path)} is no path. Name the file to write, such as 'setup.json'.")
         return export(self, Path(path))
 
     def plan_import(self, source: Any) -> ImportPlan:
@@ -420,7 +441,6 @@ class Store(Followed):
         ------
         SetupError
             If it is no setup that this version can read; says where and why.
-
         NewerSchemaError
             If a newer version wrote it.
 
@@ -437,7 +457,7 @@ class Store(Followed):
         try:
             return plan_import(self, source)
         except BaseException as error:
-            # It may hold a key that does not belong there.
+            # It may be a key, or hold one that does not belong there.
             del source
             forget(error)
             raise

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.display import Table, printable, text_table
+from orchstate.exchange.disguise import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,8 +31,8 @@ def print_json(value: Any) -> int:
 
 
 def fail(message: str) -> int:
-    """Print one line that says why a command failed; returns its exit code."""
-    print(f"orchstate: {printable(' '.join(message.split()))}", file=sys.stderr)
+    """Print one line that says why a command failed, without keys; returns its exit code."""
+    print(f"orchstate: {printable(' '.join(without_keys(message).split()))}", file=sys.stderr)
     return 1
 
 

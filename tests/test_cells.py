@@ -71,8 +71,7 @@ def test_what_cannot_be_committed_in_time_is_said_in_one_line_and_not_raised(
         said = notebook.run("gpt.seed = 7")
         assert time.monotonic() - start < 3
         assert (
-            said
-            == "1 accepted edits are not committed yet: no outcome after 1 s. They are kept in the outbox."
+            said == "1 accepted edit is not committed yet: no outcome after 1 s. They are kept in the outbox."
         )
     notebook.run("store.flush()")
     assert committed(path) == 2

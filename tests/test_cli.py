@@ -194,6 +194,15 @@ def test_history_says_who_changed_what(run: Run, store_path: Path) -> None:
     assert row["at"].endswith("+00:00")
 
 
+def test_history_has_labels_where_there_are_some(run: Run, store_path: Path) -> None:
+    assert "label" not in run("history").stdout.splitlines()[0].split()
+    with orch.open(store_path, secrets="memory") as store:
+        store.configs["gpt"].temperature = 0.7
+        store.undo()
+    head, *_, last = run("history").stdout.splitlines()
+    assert "label" in head.split() and "undo" in last
+
+
 def test_history_can_be_narrowed(run: Run, store_path: Path) -> None:
     def fields(*arguments: str) -> list[str]:
         return [row["field"] for row in json.loads(run("history", "gpt", "--json", *arguments).stdout)]

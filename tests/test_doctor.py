@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -63,8 +64,6 @@ def test_a_keyring_is_ok(run: Run, secret_service: SecretService) -> None:
 
 
 def test_a_damaged_row_is_a_problem(run: Run, store_path: Path) -> None:
-    import sqlite3
-
     with contextlib.closing(sqlite3.connect(store_path)) as connection:
         connection.execute("UPDATE rev SET body = replace(body, 'openai', 'openay') WHERE seq = 1")
         connection.commit()
@@ -99,6 +98,28 @@ def test_a_store_that_is_none_is_a_problem(run: Run, tmp_path: Path) -> None:
     assert code == 1 and "is a folder" in findings[-1]["message"]
 
 
+@pytest.mark.parametrize("content", [b"root:x:0:0\n" * 500, b"", None], ids=["text", "empty", "sqlite"])
+def test_about_a_file_that_is_no_store_nothing_is_advised(
+    run: Run, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "store.db"
+    if content is None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE places (url)")
+    else:
+        path.write_bytes(content)
+    path.chmod(0o644)
+    code, findings = _findings(run)
+    (found,) = [one for one in findings if one["what"] in ("store", "sqlite")]
+    assert (code, found["level"], found["next_step"]) == (1, "problem", "")
+
+
+def test_a_key_in_place_of_a_store_is_not_shown(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / f"sk-proj-{'zQ3dE5fG7hW9' * 9}"
+    for arguments in (["doctor"], ["doctor", "--json"]):
+        assert "zQ3dE5" not in run(*arguments, "--store", str(path)).stdout
+
+
 def test_a_key_that_is_not_there_is_a_warning(run: Run, store_path: Path) -> None:
     warnings = [one["message"] for one in _findings(run)[1] if one["what"] == "key"]
     assert warnings == ["gpt: its api_key is not there (OPENAI_API_KEY is not set)."]
@@ -131,7 +152,8 @@ def test_edits_for_a_store_that_was_replaced_are_told_with_the_way_back(
         pass
     (told,) = [one for one in _findings(run)[1] if one["what"] == "outbox"]
     assert (
-        f"(1) of a process that died, for another store, which was at {str(store_path)!r}" in told["message"]
+        f"1 edit of one that no longer has it open, for another store, which was at {str(store_path)!r}"
+        in told["message"]
     )
     assert "Put that store's file back" in told["next_step"]
     (tmp_path / "moved.db").replace(store_path)
@@ -155,7 +177,7 @@ def test_edits_of_a_dead_process_are_told_and_stay(run: Run, store_path: Path) -
     subprocess.run([sys.executable, "-c", _DIES, str(store_path)], check=False, timeout=60)
     for _ in range(2):
         (waiting,) = [one for one in _findings(run)[1] if one["what"] == "outbox"]
-        assert "has edits of a process that died (1)" in waiting["message"]
+        assert "has 1 edit that is not committed. Whoever made them no longer has" in waiting["message"]
     with orch.open(store_path, secrets="memory") as store:
         assert store.configs["gpt"].temperature == 0.7
     assert not [one for one in _findings(run)[1] if one["what"] == "outbox"]

@@ -159,9 +159,16 @@ def test_a_key_with_something_around_it_is_the_same_key(store: Store, place: Pla
     assert (gpt.api_key.get_secret_value(), place.written) == ("sk-1", 1)
 
 
+def test_what_looks_like_a_placeholder_is_stored_with_a_warning(store: Store) -> None:
+    gpt = store.configs.create("openai", name="gpt")
+    with pytest.warns(OrchstateWarning, match=r"^This looks like a placeholder, not like a key\.$"):
+        gpt.api_key = "sk-xxx"
+    assert gpt.api_key.get_secret_value() == "sk-xxx"
+
+
 def test_what_only_stands_for_a_key_is_refused_and_the_old_one_stays(store: Store, place: Place) -> None:
     gpt = store.configs.create("openai", name="gpt", api_key="sk-1")
-    for value in ("$OPENAI_API_KEY", "sk-...", "k" * 20_000, "sk-ключ"):
+    for value in ("$OPENAI_API_KEY", "********", "k" * 20_000, "sk-ключ"):
         with pytest.raises(ValidationError):
             gpt.api_key = value
     assert (gpt.api_key.get_secret_value(), place.keys) == ("sk-1", ["sk-1"])

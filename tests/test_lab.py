@@ -109,6 +109,17 @@ def test_what_jupyterlab_does_not_understand_is_its_error(tmp_path: Path) -> Non
         assert not lab.address and lab.process.wait(timeout=60) == 1
 
 
+@pytest.mark.browser
+def test_nothing_covers_the_form_at_the_first_start(tmp_path: Path) -> None:
+    with Lab(tmp_path, "--no-browser", "--", "--IdentityProvider.token=") as lab:
+        settings = lab.address.partition("/lab/tree")[0] + "/lab/api/settings/"
+        url = f"{settings}@jupyterlab/apputils-extension:notification"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            schema = json.load(answer)["schema"]
+    assert schema["properties"]["fetchNews"]["default"] == "false"
+    assert not list((tmp_path / "home").rglob("*.jupyterlab-settings"))
+
+
 _WITHOUT_JUPYTERLAB = """
 import sys
 sys.modules["jupyterlab"] = None

@@ -13,7 +13,7 @@ from orchstate.errors import ValidationError
 from orchstate.models.document import ENVELOPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from orchstate.store import Store
@@ -68,6 +68,57 @@ def test_nothing_new_is_named_after_a_key(store: Store) -> None:
     with pytest.raises(ValidationError, match="name: this is a key"):
         store.configs.create("openai", name=KEY)
     assert list(store.configs) == ["gpt"]
+
+
+@pytest.mark.parametrize("key", [KEY, MAYBE])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store, key: setattr(store.configs["gpt"], "provider", key),
+        lambda store, key: store.configs.create(key),
+        lambda store, key: store.configs.upsert("gpt", key),
+        lambda store, key: store.configs[key],
+        lambda store, key: store.configs.duplicate(key),
+        lambda store, key: store.configs.filter(**{key: 1}),
+        lambda store, key: setattr(store, "active", key),
+        lambda store, key: store.history.changes(key),
+        lambda store, key: store.history.changes(field=key),
+        lambda store, key: store.history.revisions(key),
+        lambda store, key: store.configs["gpt"].observe(print, key),
+        lambda store, key: store.configs["gpt"][key],
+        lambda store, key: store.observe(print, key),
+        lambda store, key: store.at(key),
+        lambda store, key: store.at([key]),
+        lambda store, key: store.at(1).configs[key],
+        lambda store, key: store.providers.get(key),
+        lambda store, key: store.subscribe(key),
+        lambda store, key: store.subscribe(print, key),
+        lambda store, key: store.export([key]),
+        lambda store, key: store.plan_import(key),
+        lambda store, key: orchstate.open(f":{key}"),
+        lambda store, key: orchstate.open(f"sqlite://u:{key}@host/x"),
+        lambda store, key: orchstate.open(f"postgers://u:{key}@host/x"),
+        lambda store, key: orchstate.open(f"{key}/"),
+        lambda store, key: orchstate.open([key]),
+        lambda store, key: orchstate.open(":memory:", actor=[key]),
+        lambda store, key: orchstate.open(":memory:", secrets=key),
+    ],
+)
+def test_no_message_quotes_a_key_that_was_given_for_something_else(
+    call: Callable[[Store, str], Any], key: str, store: Store
+) -> None:
+    with pytest.raises(orchstate.OrchstateError) as caught:
+        call(store, key)
+    told = "".join(traceback.format_exception(caught.value))
+    assert key not in told and key not in repr(caught.value.args)
+
+
+def test_a_password_of_another_form_is_not_quoted_either() -> None:
+    for target in ("sqlite://me:hunter2@host/x.db", "sqlite://me:hunter2@host/", "file:me:hunter2@host"):
+        with pytest.raises(
+            orchstate.StoreError, match=r"'(sqlite|file)://\.\.\.' is an address.*'store\.db'"
+        ):
+            orchstate.open(target)
 
 
 def test_no_note_and_no_label_holds_a_key(store: Store) -> None:

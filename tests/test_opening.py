@@ -186,7 +186,7 @@ def test_closing_a_store_that_cannot_commit_keeps_the_outbox(
         other.execute("BEGIN EXCLUSIVE")
         gpt.temperature = 1.0
         store._close(0.2)
-    assert "Closed with open edits: 1 accepted edits are not committed yet" in caplog.text
+    assert "Closed with open edits: 1 accepted edit is not committed yet" in caplog.text
     with orchstate.open(path) as again:
         assert again.configs["gpt"].temperature == 1.0
 

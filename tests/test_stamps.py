@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,6 +70,49 @@ def test_stamps_from_another_thread_are_exact_too(store: Store, gpt: Config) -> 
     thread.start()
     thread.join()
     assert found == [2]
+
+
+class Gap:
+    """A lock after each of whose releases, by the thread that made it, something happens."""
+
+    def __init__(self, lock: Any, happen: Callable[[], None]) -> None:
+        self._lock = lock
+        self._happen = happen
+        self._depth = 0
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += threading.get_ident() == self._thread
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+        if threading.get_ident() == self._thread:
+            self._depth -= 1
+            if not self._depth:
+                self._happen()
+
+
+def test_an_edit_between_two_looks_does_not_mix_revisions(
+    store: Store, gpt: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit() -> None:
+        gpt.temperature += 0.1
+        state.wait(5)
+        state._take_in()
+
+    def edit_elsewhere() -> None:
+        thread = threading.Thread(target=edit)
+        thread.start()
+        thread.join()
+
+    state = store._state
+    store.flush()
+    monkeypatch.setattr(state, "lock", Gap(state.lock, edit_elsewhere))
+    document, revision = state.pinned(gpt.id)
+    monkeypatch.undo()
+    assert document is not None and revision is not None and revision > 1
+    assert config_fingerprint(document) == fingerprint_of(store, revision)
 
 
 def test_a_call_never_mixes_two_providers(gpt: Config, monkeypatch: pytest.MonkeyPatch) -> None:

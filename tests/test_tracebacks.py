@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,6 +78,31 @@ def closed(store: Store) -> Config:
         lambda store: store.configs.upsert("new", "openai", api_key=KEY, temprature=1),
         lambda store: store.configs["gpt"].set_secret("model", KEY),
         lambda store: store.configs["gpt"].set_secret("api_key", f"{KEY}\n{KEY}"),
+        lambda store: store.configs.create("openai", name=KEY),
+        lambda store: store.configs.create(KEY),
+        lambda store: store.configs.upsert(KEY, "openai"),
+        lambda store: store.configs.upsert("gpt", KEY),
+        lambda store: store.configs.duplicate("gpt", name=KEY),
+        lambda store: store.configs.duplicate(KEY),
+        lambda store: store.configs.filter(api_kee=KEY),
+        lambda store: store.configs[KEY],
+        lambda store: store.providers.get(KEY),
+        lambda store: store.snapshot(KEY),
+        lambda store: store.snapshot("before", note=KEY),
+        lambda store: store.transaction(KEY).__enter__(),
+        lambda store: store.at(KEY),
+        lambda store: store.history.changes(KEY),
+        lambda store: store.history.revisions(KEY),
+        lambda store: store.history.diff(KEY),
+        lambda store: setattr(store, "api_key", KEY),
+        lambda store: setattr(store, "active", KEY),
+        lambda store: orchstate.open(f"postgres://u:{KEY}@host/x"),
+        lambda store: orchstate.open(f"sqlite://u:{KEY}@host/x"),
+        lambda store: orchstate.open(f":{KEY}"),
+        lambda store: orchstate.open(":memory:", actor=[KEY]),
+        lambda store: orchstate.open(":memory:", secrets=KEY),
+        lambda store: asyncio.run(orchstate.aopen(f":{KEY}")),
+        lambda store: store.plan_import(KEY),
         lambda store: store.plan_import({"format": "orchstate.setup", "version": 1, "configs": [KEY]}),
     ],
 )

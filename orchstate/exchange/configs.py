@@ -12,6 +12,7 @@ from orchstate.exchange.items import BlockedError, Missing, PlanItem
 from orchstate.exchange.keys import AGAIN, auth_of, plan_keys
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import datetime_of, leaves
+from orchstate.models.key_shapes import REFUSAL, holds_key
 from orchstate.models.secret import is_reference
 from orchstate.models.values import is_same, to_plain
 from orchstate.providers.documents import UnknownProviderDocument, document_class
@@ -229,6 +230,8 @@ def _planned_stash(
         if provider == raw.provider:
             message = "this is the config's own provider: its values belong into 'values'."
             raise BlockedError(message, path=place)
+        if holds_key(provider):
+            raise BlockedError(REFUSAL, path=place)
         definition = definitions.find(provider, place)
         there = _checked_stash(definition, values, place)
         held = _held(here, provider)

@@ -8,8 +8,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from orchstate.display import Table, html_page, text_page
-from orchstate.errors import SetupError, ValidationError
+from orchstate.errors import SetupError, ValidationError, quoted
 from orchstate.exchange.applying import apply, is_active_already
+from orchstate.exchange.disguise import (
+    disguised_items,
+    disguised_needs,
+    disguised_result,
+    without_keys,
+)
 from orchstate.exchange.items import Action, Conflict, ImportResult, Missing, PlanItem
 from orchstate.exchange.reading import Reading, read_setup
 from orchstate.exchange.survey import Survey, survey
@@ -69,7 +75,8 @@ def plan_import(holder: Holder, source: Any) -> ImportPlan:
 class ImportPlan:
     """What importing a setup would do to a store, for every config, setting and definition in it.
 
-    Made by ``store.plan_import(source)``; :meth:`apply` does it.
+    Made by ``store.plan_import(source)``; :meth:`apply` does it. Whatever looks like a key in the
+    setup is covered in all that is shown of it.
 
     Parameters
     ----------
@@ -83,16 +90,17 @@ class ImportPlan:
         self._holder = holder
         self._reading = reading
         self._found = survey(holder, reading.setup)
+        self._items = disguised_items(self._found.items)
 
     @property
     def items(self) -> tuple[PlanItem, ...]:
         """What would become of every definition, config and setting, and of the active config."""
-        return self._found.items
+        return self._items
 
     @property
     def missing(self) -> tuple[Missing, ...]:
         """What would be needed afterwards: keys, variables, packages, providers."""
-        return self._found.missing
+        return disguised_needs(self._found.missing)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -133,12 +141,13 @@ class ImportPlan:
         """
         if on_conflict not in get_args(Conflict):
             known = ", ".join(map(repr, get_args(Conflict)))
-            raise ValidationError(f"on_conflict={on_conflict!r} is not known. Use one of {known}.")
+            raise ValidationError(f"on_conflict={quoted(on_conflict)} is not known. Use one of {known}.")
         with self._holder.transaction(self._label):
             found = survey(self._holder, self._reading.setup)
             self._check_as_shown(found, on_conflict)
             self._check_not_in_vain(found)
-            return apply(found, self._holder, on_conflict, allow_definitions=allow_definitions)
+            result = apply(found, self._holder, on_conflict, allow_definitions=allow_definitions)
+        return disguised_result(result)
 
     async def aapply(
         self, on_conflict: Conflict = "theirs", *, allow_definitions: bool = False
@@ -172,25 +181,26 @@ class ImportPlan:
 
     @property
     def _label(self) -> str:
-        return f"import {PurePath(self._reading.file).name}".strip()
+        return f"import {without_keys(PurePath(self._reading.file).name)}".strip()
 
     def _check_as_shown(self, found: Survey, on_conflict: Conflict) -> None:
         """Refuse to do what the plan does not show; less than that is fine, so a cell can be run again."""
-        shown = {(item.kind, item.name): item for item in self.items}
+        shown = {(item.kind, item.name): item for item in self._found.items}
         for item in found.items:
             if item.kind == "active" and is_active_already(item, found, self._holder, on_conflict):
                 continue
             if item.action in ("add", "change") and item != shown.get((item.kind, item.name)):
                 raise SetupError(
-                    f"the store has changed since this plan was made: {item.kind} {item.name!r} would now "
-                    "become something else than it shows. Nothing was changed. Make a new plan.",
+                    f"the store has changed since this plan was made: {item.kind} {quoted(item.name)} would "
+                    "now become something else than it shows. Nothing was changed. Make a new plan.",
                     source=self.source,
                 )
 
     def _check_not_in_vain(self, found: Survey) -> None:
         """Refuse a plan of which nothing could be done."""
         if found.items and all(item.action == "blocked" for item in found.items):
-            raise SetupError(f"nothing of it can be imported. {reasons(found.items)}", source=self.source)
+            told = reasons(disguised_items(found.items))
+            raise SetupError(f"nothing of it can be imported. {told}", source=self.source)
 
     def __repr__(self) -> str:
         return f"<ImportPlan {self._summary}>"

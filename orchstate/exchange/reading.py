@@ -6,6 +6,7 @@ and depth, and what may be a key in the wrong place is never quoted in a message
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from orchstate.errors import NewerSchemaError, SetupError, suggestion
+from orchstate.errors import NewerSchemaError, SetupError, quoted, suggestion
+from orchstate.exchange.disguise import without_keys
 from orchstate.exchange.format import FORMAT, MAX_BYTES, VERSION, Setup, SetupConfig, digest_of
 from orchstate.models.canonical import canonical, parse
 from orchstate.models.issues import to_issues
@@ -32,6 +34,13 @@ _EDITED: Final = (
     "It was edited since it was exported: its digest does not fit. That is fine if it was you, or "
     "somebody you trust; look at the plan more closely if not."
 )
+
+_EXPECTED: Final = (
+    "Give the path of a setup, or its content as JSON text, bytes or a dict; store.export() writes setups."
+)
+_ADDRESS: Final = re.compile(r"[A-Za-z][\w+.-]*://")
+_LONGEST_PATH: Final = 200
+_PATH_END: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ def read_setup(source: Any) -> Reading:
         notes = (_EDITED,) if setup.digest not in (None, digest_of(raw)) else ()
         return Reading(setup, name, file, notes)
     # Out here the error has no cause: pydantic's own would quote the input, which may be a key.
-    raise SetupError(message, source=name, path=path)
+    raise SetupError(without_keys(message), source=name, path=without_keys(path))
 
 
 def _content(source: Any) -> tuple[str, str, str | bytes]:
@@ -102,9 +111,17 @@ def _content(source: Any) -> tuple[str, str, str | bytes]:
         return "the bytes", "", bytes(source)
     if isinstance(source, str) and _is_content(source):
         return "the text", "", source.removeprefix("\ufeff")
+    if isinstance(source, str) and _ADDRESS.match(source):
+        raise SetupError(f"this is an address, and nothing is fetched. {_EXPECTED}", source=_shown(source))
     if isinstance(source, str | os.PathLike):
-        return str(source), str(source), _read_file(Path(source))
+        return _shown(source), str(source), _read_file(Path(source))
     raise SetupError(f"expected a path, text, bytes or a dict, not {type(source).__name__}.")
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    """Return a path for messages: text that was meant as something else can be long, or a key."""
+    text = without_keys(str(path))
+    return text if len(text) <= _LONGEST_PATH else f"{text[:_PATH_END]}...{text[-_PATH_END:]}"
 
 
 def _is_content(text: str) -> bool:
@@ -115,7 +132,9 @@ def _encoded(source: dict[Any, Any]) -> str:
     try:
         return canonical(source)
     except (ValueError, RecursionError) as error:
-        raise SetupError(f"it has no JSON form: {error}.", source="the dict") from error
+        reason = without_keys(str(error))
+    # Out here an error has no cause: it might quote a key, as might those below.
+    raise SetupError(f"it has no JSON form: {reason}.", source="the dict")
 
 
 def _read_file(path: Path) -> bytes:
@@ -125,17 +144,17 @@ def _read_file(path: Path) -> bytes:
         if stat.S_ISREG(mode):
             with path.open("rb") as file:
                 return file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise SetupError(
-            "there is no such file. Give the path of a setup; store.export() writes them.",
-            source=str(path),
-        ) from error
+    except FileNotFoundError:
+        problem = f"there is no such file. {_EXPECTED}"
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SetupError(f"the file cannot be read ({reason}).", source=str(path)) from error
-    # A pipe or a device could be waited for without end.
-    what = "a folder. Name a file in it" if stat.S_ISDIR(mode) else "no ordinary file. Name a setup file"
-    raise SetupError(f"this is {what}.", source=str(path))
+        reason = getattr(error, "strerror", None) or without_keys(str(error))
+        problem = f"the file cannot be read ({reason}). {_EXPECTED}"
+    else:
+        # A pipe or a device could be waited for without end.
+        is_folder = stat.S_ISDIR(mode)
+        what = "a folder. Name a file in it" if is_folder else "no ordinary file. Name a setup file"
+        problem = f"this is {what}."
+    raise SetupError(problem, source=_shown(path))
 
 
 def _parsed(content: str | bytes, source: str) -> Any:
@@ -146,7 +165,19 @@ def _parsed(content: str | bytes, source: str) -> Any:
     try:
         return parse(content)
     except ValueError as error:
-        raise SetupError(f"it {error}. Is it complete?", source=source) from error
+        step = " Is it complete?" if _ends_early(error.__cause__) else ""
+        problem = f"it {without_keys(str(error))}.{step}"
+    raise SetupError(problem, source=source)
+
+
+def _ends_early(fault: BaseException | None) -> bool:
+    """Whether a text is no JSON because its end is missing."""
+    if not isinstance(fault, json.JSONDecodeError):
+        return False
+    rest = fault.doc[fault.pos :].strip()
+    return fault.msg.startswith("Unterminated string") or any(
+        word.startswith(rest) for word in ("true", "false", "null")
+    )
 
 
 def _check_header(raw: Any, source: str) -> None:
@@ -198,7 +229,7 @@ def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
         return path, f"expected a list in brackets, not {_kind_of(fault['input'])}."
     if fault["type"] == "string_pattern_mismatch":
         expected = "sha256: and 64 hexadecimal digits" if loc[0] == "digest" else "a version such as >=1.60"
-        return path, f"{fault['input']!r} is not {expected}."
+        return path, f"{quoted(fault['input'])} is not {expected}."
     return path, to_issues(error, Setup)[0].message
 
 

@@ -137,7 +137,8 @@ def _active(holder: Holder, setup: Setup, configs: tuple[PlannedConfig, ...]) ->
     )
     here = holder.active.name if holder.active is not None else None
     if not usable and document_called(holder, setup.active) is None:
-        note = f"active: there is no config {setup.active!r} that could be."
+        reason = "no config of this name is here, and none can be imported."
+        note = f"active: {setup.active!r} cannot be made active: {reason}"
         yield PlanItem("active", setup.active, "blocked", note=note)
     elif here is not None and name_key(here) == wanted:
         yield PlanItem("active", setup.active, "same")

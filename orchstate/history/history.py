@@ -6,12 +6,13 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import FlushError, NotFoundError, suggestion
+from orchstate.errors import FlushError, NotFoundError, quoted, suggestion
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
 from orchstate.models.config import ConfigDocument
 from orchstate.models.names import name_key
 from orchstate.state.decide import decode, flat
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,11 +105,17 @@ class History:
         from orchstate.history.frames import changes_frame
 
         self._settle()
-        first = self._seq(since, before_all=0) if since is not None else 0
-        last = self._seq(until, before_all=0) if until is not None else None
-        id = self._id(name) if name is not None else None
-        if field is not None:
-            self._check_field(field)
+        try:
+            first = self._seq(since, before_all=0) if since is not None else 0
+            last = self._seq(until, before_all=0) if until is not None else None
+            id = self._id(name) if name is not None else None
+            if field is not None:
+                self._check_field(field)
+        except BaseException as error:
+            # One of them may be a key.
+            del name, field, since, until
+            forget(error)
+            raise
         return changes_frame(self._engine.changes_since(first, until=last, id=id), field=field)
 
     def revisions(self, name: str) -> pd.DataFrame:
@@ -139,7 +146,13 @@ class History:
         from orchstate.history.frames import revisions_frame
 
         self._settle()
-        return revisions_frame(self._engine.changes_since(0, id=self._id(name)))
+        try:
+            return revisions_frame(self._engine.changes_since(0, id=self._id(name)))
+        except BaseException as error:
+            # It may be a key.
+            del name
+            forget(error)
+            raise
 
     def diff(self, a: When, b: When | None = None) -> pd.DataFrame:
         """Return what differs between two moments, by default from `a` to now.
@@ -168,9 +181,14 @@ class History:
         from orchstate.history.frames import diff_frame
 
         self._settle()
-        first, last = (
-            self._engine.snapshot(self._seq(when)) for when in (a, self._engine.seq() if b is None else b)
-        )
+        try:
+            first = self._engine.snapshot(self._seq(a))
+            last = self._engine.snapshot(self._engine.seq() if b is None else self._seq(b))
+        except BaseException as error:
+            # One of them may be a key.
+            del a, b
+            forget(error)
+            raise
         before, after = ({row.id: row for row in moment.rows()} for moment in (first, last))
         return diff_frame(before, after, self._values)
 
@@ -193,7 +211,13 @@ class History:
         <PastState at revision 1>
         """
         self._settle()
-        seq = self._seq(when)
+        try:
+            seq = self._seq(when)
+        except BaseException as error:
+            # It may be a key.
+            del when
+            forget(error)
+            raise
         return PastState(seq, self._engine.snapshot(seq), self._kinds, self.diff)
 
     def __len__(self) -> int:
@@ -222,9 +246,8 @@ class History:
     def _id(self, name: str) -> str:
         id = (self._find(name) or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
-            raise NotFoundError(
-                f"Nothing called {name!r} is or was in this store.{suggestion(str(name), self._names())}"
-            )
+            closest = suggestion(str(name), self._names())
+            raise NotFoundError(f"Nothing called {quoted(name)} is or was in this store.{closest}")
         return id
 
     def _names(self) -> list[str]:

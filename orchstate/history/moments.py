@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
-from orchstate.errors import NotFoundError, ValidationError
+from orchstate.errors import NotFoundError, ValidationError, quoted
 from orchstate.models.names import name_key
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from orchstate.storage.sqlite import SqliteEngine
 
-When = SupportsIndex | datetime | str
+When = SupportsIndex | date | str
 # Words that people use for a time; what they mean changes, so no snapshot has such a name.
 _TIMES: Final = ("now", "today", "yesterday", "tomorrow")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,26 +32,26 @@ def check_snapshot_name(name: object) -> None:
     --------
     >>> check_snapshot_name("before 2026-11-20")
     """
-    if isinstance(name, str) and (name.strip().casefold() in _TIMES or _is_number(name) or _is_time(name)):
+    if isinstance(name, str) and (name.strip().casefold() in _TIMES or _is_number_or_time(name)):
         raise ValidationError(
             f"{name!r} is not a valid name of a snapshot: at() would take it for a seq or a time. "
             f"Add a word, such as 'version {name}'."
         )
 
 
-def _is_number(text: str) -> bool:
+def _is_number_or_time(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        float(text)
     except ValueError:
-        return False
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text.strip())
-    except ValueError:
-        return False
+        return _time(text.strip()) is not None
     return True
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def seq_of(
@@ -63,8 +62,8 @@ def seq_of(
     Parameters
     ----------
     when
-        A seq; a datetime (without a zone: local time); the name of a snapshot, in any
-        case; or ISO text such as ``"2026-11-20 14:30"``.
+        A seq; a datetime (without a zone: local time); a date, for the beginning of that day;
+        the name of a snapshot, in any case; or ISO text such as ``"2026-11-20 14:30"``.
     engine
         Where the history is.
     snapshots
@@ -82,14 +81,21 @@ def seq_of(
     if isinstance(when, str):
         if name_key(when) in snapshots:
             return snapshots[name_key(when)]
-        when = _parsed(when, snapshots)
+        moment = _time(when)
+        if moment is None:
+            hint = "Or give a seq, a datetime or ISO text."
+            raise NotFoundError.among("snapshot", when, snapshots, hint=hint)
+        when = moment
+    if isinstance(when, date) and not isinstance(when, datetime):
+        # As the ISO text of a day.
+        when = datetime.combine(when, time())
     # pandas' "no time" is a datetime that is not even equal to itself.
     if isinstance(when, datetime) and when == when:
         return _at_time(when, engine, before_all)
     # The index of a DataFrame has integers that are no int.
     if isinstance(when, bool) or not isinstance(when, SupportsIndex):
         raise ValidationError(
-            f"{when!r} is no moment. Give a seq, a datetime, ISO text or a snapshot's name."
+            f"{quoted(when)} is no moment. Give a seq, a datetime, ISO text or a snapshot's name."
         )
     return _checked(operator.index(when), engine.seq())
 
@@ -98,14 +104,6 @@ def _checked(seq: int, last: int) -> int:
     if not 0 <= seq <= last:
         raise NotFoundError(f"There is no revision {seq}; the history goes from 0 to {last}.")
     return seq
-
-
-def _parsed(text: str, snapshots: Mapping[str, Any]) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        hint = "Or give a seq, a datetime or ISO text."
-        raise NotFoundError.among("snapshot", text, snapshots, hint=hint) from None
 
 
 def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchstate.errors import quoted
 from orchstate.models.values import FrozenMap, StringMap, Strings
 from orchstate.providers.names import name_problem
 from orchstate.providers.urls import check_url
@@ -158,7 +159,7 @@ class FieldSpec(_Part):
         if self.type == "secret" and self.parameter:
             _refuse("parameter", "a secret is sent as the provider's key or in a header, not as a parameter.")
         if self.default is not None and not self._is_possible(self.default):
-            _refuse("default", f"{self.default!r} is not a value that this field can have.")
+            _refuse("default", f"{quoted(self.default)} is not a value that this field can have.")
         return self
 
     def _is_possible(self, value: str | int | float | bool) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator, model_validator
 
+from orchstate.errors import quoted
 from orchstate.models.config import ConfigDocument
 from orchstate.models.key_shapes import REFUSAL, holds_key, shown
 from orchstate.models.secret import SecretRef, is_reference
@@ -151,16 +152,18 @@ def _check_map(values: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{shown(name)} is not a name: it is empty, or has a space at an end.")
         if is_key_name(name):
             raise ValueError(
-                f"{name!r} carries a key, and this mapping is stored in plain text. "
+                f"{quoted(name)} carries a key, and this mapping is stored in plain text. "
                 "Put the key into the key field instead."
             )
         _check_text(name)
         check_length(value, MAX_CHARACTERS)
         # The value may be a key all the same, and stays out of the message.
         if holds_key(value):
-            raise ValueError(f"the value of {name!r}: {REFUSAL}")
+            raise ValueError(f"the value of {quoted(name)}: {REFUSAL}")
         if _has_control(value):
-            raise ValueError(f"the value of {name!r} has a line break or control character in it. Remove it.")
+            raise ValueError(
+                f"the value of {quoted(name)} has a line break or control character in it. Remove it."
+            )
     return values
 
 
@@ -174,11 +177,13 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
         # The value may be a key, and stays out of the message.
         if not value or value != value.strip():
             raise ValueError(
-                f"the value of {name!r} is empty, or has a space at an end. "
+                f"the value of {quoted(name)} is empty, or has a space at an end. "
                 "Leave the header out, or type it again."
             )
         if not value.isascii():
-            raise ValueError(f"the value of {name!r} has letters beyond ASCII, which a header cannot carry.")
+            raise ValueError(
+                f"the value of {quoted(name)} has letters beyond ASCII, which a header cannot carry."
+            )
     return headers
 
 

@@ -1,7 +1,8 @@
-"""What looks like a key in a field that is not for one: a warning, since shapes of keys are no rule."""
+"""What is allowed and yet most likely wrong, such as a key in a field that is not for one: a warning."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +20,14 @@ _MESSAGE: Final = (
     "make a new key at the provider's, since this one is in the history."
 )
 
+_CALL: Final = re.compile(
+    r"/(chat/completions|completions|responses|messages|embeddings|api/chat|api/generate)/?$"
+)
+_OF_CALL: Final = "{!r} at the end is the path of one call, which is added to the base URL. Leave it out."
+
 
 def doubts(document: ConfigDocument, patterns: Collection[str] = ()) -> tuple[Issue, ...]:
-    """Return a warning for every field of a config that holds what looks like a key, without the value.
+    """Return a warning for every field of a config that is doubtful; what looks like a key is not shown.
 
     Parameters
     ----------
@@ -30,8 +36,11 @@ def doubts(document: ConfigDocument, patterns: Collection[str] = ()) -> tuple[Is
     patterns
         What keys of all known providers look like, as regular expressions.
     """
-    fields = dict.fromkeys(field for field, _ in suspects(document.body(), patterns))
-    return tuple(Issue(field, "warning", _MESSAGE) for field in fields)
+    body = document.body()
+    fields = dict.fromkeys(field for field, _ in suspects(body, patterns))
+    found = tuple(Issue(field, "warning", _MESSAGE) for field in fields)
+    call = _CALL.search(str(body.get("base_url", "")))
+    return (*found, Issue("base_url", "warning", _OF_CALL.format(call[0]))) if call else found
 
 
 def suspects(values: Mapping[str, Any], patterns: Collection[str] = ()) -> Iterator[tuple[str, str]]:

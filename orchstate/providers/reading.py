@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from orchstate.errors import SetupError, suggestion
+from orchstate.errors import SetupError, quoted, suggestion
 from orchstate.models.canonical import parse
 from orchstate.models.issues import to_issues
 from orchstate.providers.definition import (
@@ -88,16 +88,17 @@ def _first_fault(error: pydantic.ValidationError) -> tuple[str, str]:
     if fault["loc"][-1:] in (("int",), ("float",), ("str",), ("bool",)):
         # pydantic adds which of several allowed types it tried first.
         allowed = "text, a number, true or false" if "default" in fault["loc"] else "a number"
-        return json_path(fault["loc"][:-1]), f"expected {allowed}, not {fault['input']!r}."
+        return json_path(fault["loc"][:-1]), f"expected {allowed}, not {quoted(fault['input'])}."
     path = json_path(fault["loc"])
     if fault["type"] == "definition":
         return ".".join(part for part in (path, fault["ctx"]["path"]) if part), fault["ctx"]["message"]
     if fault["type"] == "extra_forbidden":
         return path, _misspelt(fault["loc"])
     if fault["type"] == "model_type":
-        return path, f"expected an object in braces, not {fault['input']!r}."
+        return path, f"expected an object in braces, not {quoted(fault['input'])}."
     if fault["type"] == "string_pattern_mismatch":
-        return path, f"{fault['input']!r} is not an id: lower-case letters, digits and '_ . -' are allowed."
+        shown = quoted(fault["input"])
+        return path, f"{shown} is not an id: lower-case letters, digits and '_ . -' are allowed."
     return path, to_issues(error, ProviderDefinition)[0].message
 
 

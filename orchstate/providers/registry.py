@@ -83,11 +83,17 @@ class Registry:
             If the user's own file for it is broken.
         """
         if not isinstance(provider_id, str):
-            raise NotFoundError.among("provider", provider_id, self.ids)
+            raise self._not_found(provider_id)
         own = self._load_own().get(provider_id)
         if isinstance(own, SetupError):
             raise own.with_traceback(None)
-        return own or self._get_packaged(provider_id)
+        found = own or self._packaged_one(provider_id)
+        if found is None:
+            error = self._not_found(provider_id)
+            # It may be a key.
+            del provider_id
+            raise error
+        return found
 
     def document_class(self, provider_id: str) -> type[ConfigDocument]:
         """Return the class for a provider's configs.
@@ -129,13 +135,16 @@ class Registry:
         broken = f"; {len(self._problems)} with problems" if self._problems else ""
         return f"<Registry: {', '.join(self.ids)}{broken}>"
 
-    def _get_packaged(self, provider_id: str) -> ProviderDefinition:
+    def _packaged_one(self, provider_id: str) -> ProviderDefinition | None:
         if provider_id not in self._packaged:
             file = self._list_packaged().get(provider_id)
             if file is None:
-                raise NotFoundError.among("provider", provider_id, self.ids)
+                return None
             self._packaged[provider_id] = read_definition(file.read_bytes(), file.name)
         return self._packaged[provider_id]
+
+    def _not_found(self, provider_id: object) -> NotFoundError:
+        return NotFoundError.among("provider", provider_id, self.ids)
 
     def _list_packaged(self) -> dict[str, Traversable]:
         if self._files is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from typing import Final
@@ -20,10 +21,10 @@ _REFUSED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _QUOTES: Final = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 _AROUND: Final = (
     (
-        # A line of a .env file or of Python. At the end of base64 a "=" has nothing but others behind it.
+        # A line of a .env file or of Python. Keys may have a "=" themselves, mostly at the end.
         re.compile(
-            r"(?:(?:export|set)\s+|\$env:)?(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|(?i:\w*(?:key|token|secret)))\s*=(?!=*$)\s*([^;]*);?"
-            r"|(?:export\s+)?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+=()"
+            r"(?:(?:export|set)\s+|\$env:)?(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|api_key|token|key)\s*=\s*"
+            r"([^;\s][^;]{7,});?"
         ),
         "The name of a variable before the key was taken off.",
     ),
@@ -36,28 +37,31 @@ _AROUND: Final = (
 _SPACES: Final = "Spaces or line breaks around the key were taken off."
 _VARIABLE: Final = re.compile(
     r"\$[A-Za-z_]\w*|\$\{\w+\}|%[A-Z_][A-Z0-9_]*%|\$env:\w+|(?:os\.)?(?:environ\b|getenv\().*"
-    r"|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN|SECRET)"
 )
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _LONGEST_PLACEHOLDER: Final = 100
 _PLACEHOLDER: Final = re.compile(
     r"(?i:.*(?:\.\.\.|\u2026)|<[^<>]*>|change[-_ ]?(?:me|this|it)|placeholder|(?:[a-z]{1,6}[-_])*x{3,}"
     r"|(?:[a-z]+[-_ ])*your[-_ ](?:[a-z]+[-_ ])*(?:key|token|secret)(?:[-_ ][a-z]+)*)"
+    r"|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN|SECRET)=?"
 )
+_DOUBT: Final = "This looks like a placeholder, not like a key."
 
 
 def clean_secret(value: object) -> tuple[str, str | None]:
-    r"""Return the key in `value`, and a warning if something around it had to be taken off.
+    r"""Return the key in `value`, and a warning if it is doubtful, or something around it was taken off.
 
     Spaces, line breaks and invisible characters at the ends come from copying, as do
     quotation marks, ``Bearer`` and the ``NAME=`` of a line that sets a variable: all are
-    taken off. Inside, a space is kept; a line break or control character is refused.
+    taken off. Inside, a space is kept; a line break or control character is refused. What
+    looks like a placeholder is a key for some local servers, so it is no more than doubtful.
 
     Raises
     ------
     ValidationError
         If `value` is not text, is empty, has more than 16,384 characters, a line break or
         control character or one beyond ASCII; or if it only stands for a key: a row of
-        asterisks, a placeholder, the name of a variable. The message does not show it.
+        asterisks, ``$NAME``, the name of a variable that is set. The message does not show it.
 
     Examples
     --------
@@ -67,6 +71,8 @@ def clean_secret(value: object) -> tuple[str, str | None]:
     ('sk-1', 'Spaces or line breaks around the key were taken off.')
     >>> clean_secret("Bearer sk-1")
     ('sk-1', "The word 'Bearer' before the key was taken off.")
+    >>> clean_secret("your-key")
+    ('your-key', 'This looks like a placeholder, not like a key.')
     """
     kind = type(value).__name__
     text, warning = _peeled(str(value)) if isinstance(value, str) else (None, None)
@@ -76,7 +82,7 @@ def clean_secret(value: object) -> tuple[str, str | None]:
     if text is None or problem:
         del text
         raise ValidationError(problem, issues=[Issue("", "error", problem)])
-    return text, warning
+    return text, " ".join(filter(None, [warning, _doubt(text)])) or None
 
 
 def _peeled(text: str) -> tuple[str, str | None]:
@@ -112,7 +118,12 @@ def _problem(kind: str, text: str | None) -> str:
         )
     if _MASK_CHARACTERS.issuperset(text):
         return "This is the mask that stands for a key, not the key. Type the key itself."
-    return _meaning_problem(text) or _character_problem(text)
+    if _VARIABLE.fullmatch(text) or (_NAME.fullmatch(text) and text in os.environ):
+        return (
+            "This is the name of an environment variable, not a key. To use the variable, assign "
+            "orch.env('NAME') with its name; or type the key itself."
+        )
+    return _character_problem(text)
 
 
 def _character_problem(text: str) -> str:
@@ -131,12 +142,5 @@ def _character_problem(text: str) -> str:
     return ""
 
 
-def _meaning_problem(text: str) -> str:
-    if _VARIABLE.fullmatch(text):
-        return (
-            "This is the name of an environment variable, not a key. To use the variable, assign "
-            "orch.env('NAME') with its name; or type the key itself."
-        )
-    if len(text) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(text):
-        return "This is a placeholder that stands for a key, not the key. Type the key itself."
-    return ""
+def _doubt(text: str) -> str:
+    return _DOUBT if len(text) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(text) else ""

@@ -20,6 +20,7 @@ from orchstate.errors import (
     LimitExceededError,
     NotFoundError,
     ReadOnlyError,
+    StoreWriteError,
     ValidationError,
 )
 from orchstate.models.intent import Intent
@@ -27,7 +28,6 @@ from orchstate.models.names import check_label, name_key
 from orchstate.state import steps as edits
 from orchstate.state.block import Block
 from orchstate.state.decide import decider
-from orchstate.state.delivery import MAX_ROUNDS
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.present import Present
 from orchstate.state.receipt import Receipt
@@ -83,6 +83,8 @@ class Acceptance(Present):
         self._journal = journal
         self._origin = origin
         self.n = 0
+        self.refusing = False
+        """Whether the last edit could not be written, as on a full disk."""
         self._undo = UndoStack()
         self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
         self._writer.start()
@@ -135,6 +137,10 @@ class Acceptance(Present):
         if not transaction.receipt.n:
             transaction.receipt.fail(error)
         self._show_again(transaction)
+        if self.delivery.is_waiting:
+            # What others changed meanwhile was not told inside the block.
+            self.attention = True
+            self.delivery.wake()
 
     def _end(self, transaction: Transaction) -> None:
         transaction.end()
@@ -180,11 +186,6 @@ class Acceptance(Present):
     @contextlib.contextmanager
     def _editing(self) -> Iterator[int]:
         self.check_writable()
-        if self.delivery.is_endless:
-            raise LimitExceededError(
-                f"Observers edit what they observe, for {MAX_ROUNDS} rounds now, so this edit was refused. "
-                "Have an observer leave a value alone that is as it wants it."
-            )
         self.delivery.attach()
         try:
             with uninterrupted, self.lock:
@@ -197,6 +198,12 @@ class Acceptance(Present):
             self._hand_out()
 
     def _submit(self, steps: list[Step], at_us: int) -> Receipt:
+        if any(self.delivery.is_endless(step.operation.id) for step in steps):
+            self.error = LimitExceededError(
+                "Observers edit what they observe, round and round, so this edit was refused. "
+                "Have an observer leave a value alone that is as it wants it."
+            )
+            raise self.error
         transaction = self.transaction_here
         if not transaction:
             return self._accept(steps, at_us, "")
@@ -250,7 +257,13 @@ class Acceptance(Present):
         if journal.is_large and self._writer.settled == self.n:
             # Everything in it has an outcome.
             journal.reset()
-        journal.append(payload)
+        try:
+            journal.append(payload)
+        except StoreWriteError as error:
+            self.error, self.refusing = error, True
+            self.delivery.put(self._changed)
+            raise
+        self.refusing = False
 
     def _is_stored(self, id: str) -> bool:
         transaction = self.transaction_here

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
-from orchstate.errors import LiveObjectError, NotFoundError, UnknownFieldError
-from orchstate.models.document import secret_fields
+from orchstate.errors import LiveObjectError, NotFoundError, UnknownFieldError, quoted, suggestion
+from orchstate.models.document import ENVELOPE, secret_fields
 from orchstate.models.names import MAX_NAME_LENGTH
 from orchstate.models.secret import references
 from orchstate.state.record import Record
+from orchstate.tracebacks import Forgetting, forget
 
 if TYPE_CHECKING:
     from orchstate.state.state import State
@@ -39,7 +40,10 @@ class Collection(Mapping[str, R], Generic[R]):
     def __getitem__(self, name: str) -> R:
         id = self._state.find(self._kind, name) if isinstance(name, str) else None
         if id is None:
-            raise NotFoundError.among(self._kind, name, self._state.names(self._kind))
+            error = NotFoundError.among(self._kind, name, self._state.names(self._kind))
+            # It may be a key.
+            del name
+            raise error
         return cast("R", self._state.record(id))
 
     def __iter__(self) -> Iterator[str]:
@@ -54,11 +58,11 @@ class Collection(Mapping[str, R], Generic[R]):
     if not TYPE_CHECKING:
         # Type checkers know no such methods, and say so before anything runs.
         def __setitem__(self, name: str, value: object) -> NoReturn:
-            raise LiveObjectError(f"{name!r} cannot be put into a collection. {_HOW_TO_CHANGE}")
+            raise LiveObjectError(f"{quoted(name)} cannot be put into a collection. {_HOW_TO_CHANGE}")
 
         def __delitem__(self, name: str) -> NoReturn:
             raise LiveObjectError(
-                f"{name!r} cannot be taken out of a collection. Call delete() of the record instead."
+                f"{quoted(name)} cannot be taken out of a collection. Call delete() of the record instead."
             )
 
         def __getattr__(self, name: str) -> NoReturn:
@@ -102,12 +106,22 @@ class Collection(Mapping[str, R], Generic[R]):
         **criteria
             Values by field; a field that a record does not have does not match.
 
+        Raises
+        ------
+        UnknownFieldError
+            If no record has such a field, nor could have it.
+
         Examples
         --------
         >>> store.configs.filter(provider="openai")
         [<Config gpt: openai, gpt-5.4-mini, temperature 0.2>]
         """
-        return [record for record in self.values() if _matches(record, criteria)]
+        with Forgetting(criteria):
+            records = [*self.values()]
+            for field in criteria:
+                if records and not any(hasattr(record, field) for record in records):
+                    self._check_field(field)
+            return [record for record in records if _matches(record, criteria)]
 
     def free_name(self, wanted: str) -> str:
         """Return `wanted`, with a number behind it if the name is taken.
@@ -144,7 +158,15 @@ class Collection(Mapping[str, R], Generic[R]):
         >>> store.configs.duplicate(gpt)
         <Config gpt 2: openai, gpt-5.4-mini, temperature 0.2>
         """
-        source = record if isinstance(record, Record) else self[record]
+        try:
+            return self._duplicate(record if isinstance(record, Record) else self[record], name)
+        except BaseException as error:
+            # One of them may be a key.
+            del record, name
+            forget(error)
+            raise
+
+    def _duplicate(self, source: R, name: str | None) -> R:
         document = source.document()
         secret = secret_fields(type(document))
         values = {
@@ -155,6 +177,12 @@ class Collection(Mapping[str, R], Generic[R]):
         }
         id, _ = self._state.create(self._kind, self.free_name(source.name) if name is None else name, values)
         return cast("R", self._state.record(id))
+
+    def _check_field(self, field: str) -> None:
+        known = {*ENVELOPE, *self._state.kinds[self._kind].paths()}
+        if field not in known:
+            closest = suggestion(field, sorted(known))
+            raise UnknownFieldError(f"No {self._kind} has a field {quoted(field)}.{closest}")
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

@@ -6,6 +6,7 @@ owner next touches the store, whichever comes first: so they also arrive while a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -15,12 +16,68 @@ from orchstate.loops import running_loop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
-# Observers may edit, and others observe what they edit, and so on: nobody means to go on for so long.
-MAX_ROUNDS: Final = 100
+# Observers may edit, and others observe what they edit, and so on. Nobody means to come back to one
+# document so often that way, or to go on for so long at all.
+MAX_RETURNS: Final = 50
+MAX_ROUNDS: Final = 10_000
+
+
+class _Later(threading.local):
+    """Deliveries that wait until a thread has done something else, in the order in which they came."""
+
+    waiting: dict[Callable[[], object], None] | None = None
+
+
+_later = _Later()
+
+
+@contextlib.contextmanager
+def later() -> Iterator[None]:
+    """Have what edits of the block have to tell in this thread be told after it."""
+    if _later.waiting is not None:
+        yield
+        return
+    waiting: dict[Callable[[], object], None] = {}
+    _later.waiting = waiting
+    try:
+        yield
+    finally:
+        _later.waiting = None
+        for deliver in waiting:
+            deliver()
+
+
+def put_off(deliver: Callable[[], object]) -> bool:
+    """Have a delivery wait for the end of the running block of :func:`later`; False if none runs."""
+    if _later.waiting is None:
+        return False
+    _later.waiting[deliver] = None
+    return True
+
+
+class _Round:
+    """An edit, and the one whose observer made it."""
+
+    __slots__ = ("about", "before", "number")
+
+    def __init__(self, before: _Round | None, about: str) -> None:
+        self.before = before
+        self.about = about
+        self.number: int = before.number + 1 if before else 1
+
+    def is_endless(self, about: str) -> bool:
+        """Whether one more edit of a document would be one too many."""
+        if self.number < MAX_RETURNS:
+            return False
+        step: _Round | None = self
+        returns = 0
+        while step and returns < MAX_RETURNS:
+            returns, step = returns + (step.about == about), step.before
+        return returns >= MAX_RETURNS or self.number >= MAX_ROUNDS
 
 
 class Delivery:
@@ -35,9 +92,9 @@ class Delivery:
     def __init__(self, catch_up: Callable[[], object]) -> None:
         self._catch_up = catch_up
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: deque[tuple[Callable[[], object], int]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], _Round | None]] = deque()
         self._is_running = False
-        self._round = 0
+        self._round: _Round | None = None
         self._is_woken = False
         self.own()
 
@@ -70,20 +127,21 @@ class Delivery:
         """Whether notifications are being delivered just now."""
         return self._is_running
 
-    @property
-    def is_endless(self) -> bool:
-        """Whether the caller answers a notification that answers one, and so on for too long."""
-        return self._round >= MAX_ROUNDS and threading.get_ident() == self._owner_id
+    def is_endless(self, about: str) -> bool:
+        """Whether an edit of a document answers an answer to an answer, in a circle."""
+        last = self._round if threading.get_ident() == self._owner_id else None
+        return last is not None and last.is_endless(about)
 
     @property
     def is_waiting(self) -> bool:
         """Whether there is something to deliver."""
         return bool(self._waiting)
 
-    def put(self, notify: Callable[[], object]) -> None:
-        """Add a notification, to be delivered in order."""
-        is_answer = self._is_running and threading.get_ident() == self._owner_id
-        self._waiting.append((notify, self._round + 1 if is_answer else 0))
+    def put(self, notify: Callable[[], object], about: str = "") -> None:
+        """Add a notification, to be delivered in order; `about` is the id of a document that was edited."""
+        # An edit that an observer makes is one round further than the edit that it was told of.
+        before = self._round if self._is_running and threading.get_ident() == self._owner_id else None
+        self._waiting.append((notify, _Round(before, about) if about else before))
 
     def run(self) -> None:
         """Deliver what waits; for the owner.
@@ -100,7 +158,7 @@ class Delivery:
                 _call(notify)
         finally:
             self._is_running = False
-            self._round = 0
+            self._round = None
 
     def wake(self) -> None:
         """Have the owner's loop catch up soon; from any thread."""

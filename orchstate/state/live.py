@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import All, Bunch, HasTraits
 from traitlets.traitlets import BaseDescriptor, EventHandler
 
-from orchstate.errors import LiveObjectError, UnknownFieldError, suggestion
+from orchstate.errors import LiveObjectError, UnknownFieldError, quoted, suggestion
 from orchstate.state.traits import FieldTrait
 from orchstate.tracebacks import forget
 
@@ -139,4 +139,5 @@ def no_field(live: HasTraits, name: str) -> str:
     """Return the message for a field that is not there, with the closest names."""
     if isinstance(name, str) and (hasattr(type(live), name) or name in type(live).__annotations__):
         return f"{name!r} of a {type(live).__name__} cannot be assigned or observed."
-    return f"{type(live).__name__} has no field {name!r}.{suggestion(str(name), sorted(type(live)._traits))}"
+    closest = suggestion(str(name), sorted(type(live)._traits))
+    return f"{type(live).__name__} has no field {quoted(name)}.{closest}"

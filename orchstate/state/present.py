@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
-from orchstate.state.delivery import Delivery
+from orchstate.state.delivery import Delivery, put_off
 from orchstate.state.entry import Entry
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.interrupts import uninterrupted
@@ -270,8 +270,11 @@ class Present:
         logger.warning("An edit was not committed: %s", error)
 
     def _hand_out(self) -> None:
-        """Deliver notifications if this is the owner; else let the owner know of them."""
-        if self.delivery.is_owner:
+        """Deliver notifications if this is the owner, and it may; else let the owner know of them."""
+        if put_off(self._hand_out):
+            return
+        # Observers see what is really there, and what they edit is not taken back with a block.
+        if self.delivery.is_owner and not self.transaction_here:
             try:
                 self.delivery.run()
             except BaseException:
@@ -308,7 +311,7 @@ class Present:
         if record is not None:
             record.show(shift.after)
             if shift.entry.id in self._held:
-                self.delivery.put(partial(record.tell, shift))
+                self.delivery.put(partial(record.tell, shift), shift.entry.id)
 
     def _deliver(self, arrival: Arrival) -> bool:
         self._inbox.append(arrival)

@@ -18,7 +18,7 @@ from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
 from orchstate.state.live import Live, no_field, notify
 from orchstate.state.traits import ComputedTrait, FieldTrait
-from orchstate.tracebacks import Forgetting
+from orchstate.tracebacks import Forgetting, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,7 +91,10 @@ class Record(Live):
         if path in (*ENVELOPE, *_COMPUTED):
             return getattr(self, path)
         if path not in leaves(self.document_class):
-            raise UnknownFieldError(no_field(self, path))
+            problem = no_field(self, path)
+            # It may be a key.
+            del path
+            raise UnknownFieldError(problem)
         value: Any = self
         for part in path.split("."):
             value = getattr(value, part)
@@ -190,7 +193,13 @@ class Record(Live):
         >>> gpt.temperature = 0.9
         0.2 0.9 edit
         """
-        self._check_observable(names)
+        try:
+            self._check_observable(names)
+        except UnknownFieldError as error:
+            # It may be a key.
+            del names
+            forget(error)
+            raise
         super().observe(handler, names, type)
         self._look_after()
 

@@ -8,13 +8,13 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchstate.errors import NotFoundError, OrchstateError, StoreError
+from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
 from orchstate.models.names import check_name
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
 from orchstate.state.decide import decider
 from orchstate.state.interrupts import uninterrupted
-from orchstate.state.undo import Undoable, Undone, inverse
+from orchstate.state.undo import Undoable, Undone, inverse, refused
 from orchstate.state.view import Shift
 from orchstate.state.writer import MAX_BATCH
 
@@ -166,9 +166,12 @@ class State(Acceptance):
             entry = source[-1]
             taken, undone = inverse(entry, self.kinds, self._look, self._is_free, at_us)
             if taken:
-                label = f"{verb} {entry.label}".strip()
-                receipt = self._accept(taken, at_us, label, undoable=False)
-                target.append(Undoable(receipt.n, entry.label, tuple(taken)))
+                try:
+                    receipt = self._accept(taken, at_us, f"{verb} {entry.label}".strip(), undoable=False)
+                    target.append(Undoable(receipt.n, entry.label, tuple(taken)))
+                except DuplicateNameError:
+                    # A step that cannot be must not be in the way of those before it.
+                    undone = refused(undone)
             source.pop()
         return replace(undone, verb=verb)
 
@@ -187,10 +190,12 @@ class State(Acceptance):
         """
         self._take_in()
         with self.lock:
-            document, entry = self.seen(id), self.view.known(id)
-        transaction = self.transaction_here
-        is_exact = entry is not None and not entry.pending and not (transaction and id in transaction.steps)
-        return document, entry.row.revision if is_exact and entry and entry.row else None
+            document, entry, transaction = self.seen(id), self.view.known(id), self.transaction_here
+            is_exact = (
+                entry is not None and not entry.pending and not (transaction and id in transaction.steps)
+            )
+            # Outside, another thread's edit could already be the revision that the row names.
+            return document, entry.row.revision if is_exact and entry and entry.row else None
 
     def _take_in(self) -> None:
         """Show what has arrived, also from a thread that is not the owner's, who tells observers later."""

@@ -1,21 +1,27 @@
 """Undo and redo of this process's own steps, as new revisions.
 
 Only what still holds our value is put back; what somebody changed since is left alone and
-reported with the reason. Keys are left alone too: a replaced one is gone from where it lived.
+reported with the reason. Keys are left alone too: a replaced one is gone from where it lived,
+and one that came with another provider is put away for that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import itertools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from orchstate.errors import ValidationError
+from orchstate.models.config import ConfigDocument
 from orchstate.models.document import Document, leaves, secret_fields
+from orchstate.models.names import name_key
 from orchstate.models.secret import SecretRef, references
-from orchstate.models.values import is_same, to_plain
+from orchstate.models.values import FrozenMap, is_same, to_plain
 from orchstate.state import steps as edits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
@@ -172,20 +178,43 @@ def inverse(
     at_us
         The time of the new steps.
     """
-    taken: list[Step] = []
-    log = _Log()
-    ids = {step.operation.id for step in entry.steps}
-    for step in reversed(entry.steps):
-        now, part = present(step.operation.id), _Log()
-        back = _inverse_of(step, kinds, now, at_us, part)
-        after = back.after if back else None
-        if after and (now is None or after.name != now.name) and not is_free(after.kind, after.name, ids):
-            log.left += [Left(name, path, "name taken") for name, path in part.changed]
-            continue
-        log.changed += part.changed
-        log.left += part.left
-        taken += [back] if back else []
-    return taken, Undone(entry.label, tuple(log.changed), tuple(log.left))
+    parts = [_Log() for _ in entry.steps]
+    backs = [
+        _inverse_of(step, kinds, present(step.operation.id), at_us, part)
+        for step, part in zip(reversed(entry.steps), parts, strict=True)
+    ]
+    while blocked := _blocked(backs, is_free):
+        for index in blocked:
+            # It keeps its present name, which another one may have counted on.
+            backs[index] = None
+            parts[index].leave_all("name taken")
+    changed = tuple(itertools.chain.from_iterable(part.changed for part in parts))
+    left = tuple(itertools.chain.from_iterable(part.left for part in parts))
+    return [back for back in backs if back], Undone(entry.label, changed, left)
+
+
+def refused(undone: Undone) -> Undone:
+    """Return what is to be told where a name turned out to be taken after all, so that nothing came back."""
+    left = (Left(name, path, "name taken") for name, path in undone.changed)
+    return replace(undone, changed=(), left=(*undone.left, *left))
+
+
+def _blocked(backs: Sequence[Step | None], is_free: Callable[[str, str, Collection[str]], bool]) -> list[int]:
+    """Return which steps take a name back that somebody has, and does not give up in another step."""
+    moves = {index: back for index, back in enumerate(backs) if back and _is_new_name(back)}
+    ids = {back.operation.id for back in moves.values()}
+    return [
+        index
+        for index, back in moves.items()
+        if back.after and not is_free(back.after.kind, back.after.name, ids)
+    ]
+
+
+def _is_new_name(step: Step) -> bool:
+    """Whether a step gives a name up, takes one, or both."""
+    if step.before is None or step.after is None:
+        return True
+    return name_key(step.before.name) != name_key(step.after.name)
 
 
 class _Log:
@@ -200,6 +229,13 @@ class _Log:
 
     def leave(self, document: Document | None, path: str, reason: Reason) -> None:
         self.left.append(Left(*_called(document, path), reason))
+
+    def leave_all(self, reason: Reason) -> None:
+        """Leave alone what was to be put back."""
+        # Of a document that stays deleted, nothing else is worth telling.
+        known = [left for left in self.left if all(path for _, path in self.changed)]
+        self.left = [*known, *(Left(name, path, reason) for name, path in self.changed)]
+        self.changed = []
 
 
 def _inverse_of(step: Step, kinds: Kinds, now: Document | None, at_us: int, log: _Log) -> Step | None:
@@ -243,15 +279,37 @@ def _values(
             log.leave(now, path, reason)
         else:
             wanted[path] = old
+    fitting = _fitting(now, wanted, kinds, at_us)
+    for path in wanted:
+        if path in fitting:
             log.put_back(now, path)
-    return edits.update(kinds[now.kind], now, wanted, at_us) if wanted else None
+        else:
+            log.leave(now, path, "changed")
+    return edits.update(kinds[now.kind], now, fitting, at_us) if fitting else None
+
+
+def _fitting(now: Document, wanted: dict[str, Any], kinds: Kinds, at_us: int) -> dict[str, Any]:
+    """Return the values that can come back: all, or those that break no rule with what others changed."""
+    with contextlib.suppress(ValidationError):
+        edits.update(kinds[now.kind], now, wanted, at_us)
+        return wanted
+    fitting: dict[str, Any] = {}
+    for path, value in wanted.items():
+        with contextlib.suppress(ValidationError):
+            edits.update(kinds[now.kind], now, {**fitting, path: value}, at_us)
+            fitting[path] = value
+    return fitting
 
 
 def _of_key(old: Any, new: Any) -> Reason | None:
-    """Return why a value that is the reference to a key is left alone; None for all that can come back."""
-    if not isinstance(old, SecretRef) or not isinstance(new, SecretRef):
-        return None
-    return "key gone" if old.source not in _LASTING else "key kept" if new.source not in _LASTING else None
+    """Return why a value that refers to keys is left alone; None for all that can come back."""
+    before, after = _keys(to_plain(old)), _keys(to_plain(new))
+    return "key gone" if before - after else "key kept" if after - before else None
+
+
+def _keys(plain: Any) -> set[SecretRef]:
+    """Return the keys that a value refers to and that are gone once nothing does."""
+    return {ref for ref in references(plain) if ref.source not in _LASTING}
 
 
 def _provider(before: Document, after: Document, now: Document, log: _Log) -> Step | None:
@@ -260,7 +318,7 @@ def _provider(before: Document, after: Document, now: Document, log: _Log) -> St
         log.leave(now, "provider", "changed")
         return None
     log.put_back(now, "provider")
-    back = _without_lost_keys(before, now, log)
+    back = _with_new_keys(_without_lost_keys(before, now, log), now, log)
     operation = edits.difference(
         "update", now, back, dict.fromkeys([*leaves(type(now)), *leaves(type(back))])
     )
@@ -274,13 +332,34 @@ def _called(document: Document | None, path: str = "") -> tuple[str, str]:
     return document.name, path
 
 
+def _with_new_keys(back: Document, now: Document, log: _Log) -> Document:
+    """Return what comes back with the keys that came meanwhile, put away for the providers they are for."""
+    if not isinstance(back, ConfigDocument) or not isinstance(now, ConfigDocument):
+        return back
+    held, stash, own = _keys(back.body()), dict(back.stash), {}
+    for provider, values in {**now.stash, now.provider: now.body() | {"stash": None}}.items():
+        new = {path: value for path, value in _as_map(values).items() if _keys(value) - held}
+        if provider == back.provider:
+            own = {path: SecretRef(**new.pop(path)) for path in secret_fields(type(back)) & new.keys()}
+        if new:
+            stash[provider] = {**_as_map(stash.get(provider)), **new}
+    for path in own:
+        log.leave(back, path, "key kept")
+    return back.model_copy(update={**own, "stash": FrozenMap(stash)})
+
+
+def _as_map(values: Any) -> Mapping[str, Any]:
+    # What a damaged or foreign document has put away may be anything.
+    return values if isinstance(values, dict) else {}
+
+
 def _without_lost_keys(document: Document, now: Document | None, log: _Log) -> Document:
     """Return a document without the keys that nothing refers to any more, which are gone by now."""
-    alive = set(references(now.body())) if now else set()
+    alive = _keys(now.body()) if now else set()
     lost = {}
     for path in sorted(secret_fields(type(document))):
         ref = document.at(path)
-        if isinstance(ref, SecretRef) and ref.source not in _LASTING and ref not in alive:
+        if _keys(to_plain(ref)) - alive:
             lost[path] = SecretRef()
             log.leave(document, path, "key gone")
     return document.model_copy(update=lost) if lost else document

@@ -139,7 +139,7 @@ class Writer:
             # A file that is gone says itself where they are.
             kept = "" if isinstance(self._error, StoreMovedError) else " They are kept in the outbox."
             raise FlushError(
-                f"{len(receipts)} accepted edits are not committed yet: {self._reason(timeout_s)}{kept}",
+                f"{_edits(len(receipts))} not committed yet: {self._reason(timeout_s)}{kept}",
                 receipts=receipts,
             ) from self._error
 
@@ -266,6 +266,10 @@ class Writer:
         if self._error:
             self._failures_in_a_row, self._error = 0, None
             self._report(None)
+
+
+def _edits(count: int) -> str:
+    return "1 accepted edit is" if count == 1 else f"{count} accepted edits are"
 
 
 def _by_intent(revisions: Sequence[Revision], writer: str) -> dict[int, list[Revision]]:

@@ -14,6 +14,7 @@ import secrets
 import select
 import socket
 import stat
+import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,10 @@ class Bell:
         for end in (self._inner, self._socket):
             self._ears.register(end, select.POLLIN)
         self._address = self._bind()
+        # A number that was just closed may be another file's by then, so closing waits for who writes to it.
+        self._lock = threading.RLock()
+        # Found here, since whoever edits should not wait for an import.
+        self._write = _write()
 
     @property
     def poll_s(self) -> float:
@@ -80,9 +85,9 @@ class Bell:
 
     def wake(self) -> None:
         """End this process's own wait, from any thread."""
-        # A full pipe is as good as one more ring, and a closed one has nobody to wake.
-        with contextlib.suppress(OSError):
-            _write()(self._waker.fileno(), b"!", 1)
+        # A full pipe is as good as one more ring, and a closed bell has nobody to wake.
+        with self._lock, contextlib.suppress(OSError):
+            self._write(self._waker.fileno(), b"!", 1)
 
     def close(self) -> None:
         """Stop listening."""
@@ -90,12 +95,18 @@ class Bell:
             with contextlib.suppress(OSError):
                 os.unlink(self._address)
             self._address = ""
-        self.abandon()
+        self._close_ends()
 
     def abandon(self) -> None:
         """Close this process's handles and leave the address to the parent (after a fork)."""
-        for end in (self._socket, self._inner, self._waker):
-            end.close()
+        # A thread that is not here may have held it.
+        self._lock = threading.RLock()
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        with self._lock:
+            for end in (self._socket, self._inner, self._waker):
+                end.close()
 
     def _bind(self) -> str:
         if not self._folder:

@@ -9,8 +9,10 @@ the opened store, or a copy that goes on where it was, gets no commit.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchstate.errors import StoreError, StoreMovedError
@@ -26,6 +28,11 @@ _CONTENT: Final = """
     SELECT (SELECT value FROM meta WHERE key = 'store_id'), seq,
         (SELECT txn FROM rev WHERE rev.seq = clock.seq), (SELECT txn FROM rev WHERE rev.seq = ?)
     FROM clock"""
+# What SQLite says of a file that is none of ours; all else may be a fault of the moment, or damage.
+_NO_STORE: Final = ("not a database", "no such table", "no such column")
+# File systems count time in steps, the longest of 2 s. What was written so shortly before it was looked at
+# may have been written once more in the same step.
+DOUBT_NS: Final = 2_000_000_000
 
 
 class Content(NamedTuple):
@@ -52,6 +59,24 @@ class Content(NamedTuple):
         return Content(store_id, seq, txn) if is_same else None
 
 
+class Stamp(NamedTuple):
+    """What the file system says of a file, and says otherwise once somebody wrote into it.
+
+    Parameters
+    ----------
+    mtime_ns
+        When it was written last; anybody may set that.
+    ctime_ns
+        When it or what is said of it was changed last; nobody can set that.
+    size
+        Its size in bytes.
+    """
+
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+
 class Presence:
     """Where the file of an open store was found, and what was in it.
 
@@ -69,7 +94,7 @@ class Presence:
         self._path = path
         found = self._stat()
         self._file = (found.st_dev, found.st_ino)
-        self._written_ns = found.st_mtime_ns
+        self._note(_stamp_of(found))
         _, seq, txn, _ = connection.execute(_CONTENT, [0]).fetchone()
         self._content = Content(store_id, seq, txn)
 
@@ -102,21 +127,31 @@ class Presence:
         StoreMovedError
             If it holds another store, or an older state of this one.
         """
-        written_ns = self._stat().st_mtime_ns
-        if written_ns == self._written_ns:
+        stamp = _stamp_of(self._stat())
+        if stamp == self._stamp and time.time_ns() < self._doubtful_from_ns:
             return False
         # A copy over the file can look to SQLite as if nothing had happened: in its cache, and in its log.
         connection.execute("PRAGMA shrink_memory")
         self._content = self._successor(connection)
         if _size_of(self._path.with_name(f"{self._path.name}-wal")):
             self._check_below()
-        self._written_ns = written_ns
+        self._note(stamp)
         return True
+
+    def seq_in(self, connection: sqlite3.Connection) -> int:
+        """Return the number of the last commit as a transaction finds it, which is about to add to it.
+
+        Raises
+        ------
+        StoreMovedError
+            If the file holds another store, or an older state of this one.
+        """
+        return self._successor(connection).seq
 
     def committed(self, seq: int, txn: str) -> None:
         """Take over that we committed."""
         self._content = Content(self._content.store_id, seq, txn)
-        self._written_ns = self._stat().st_mtime_ns
+        self._note(_stamp_of(self._stat()))
 
     def follow(self) -> None:
         """Take another file at the path for the store, if it goes on in it.
@@ -132,16 +167,27 @@ class Presence:
         if has_companions(self._path):
             # They belong to one of the two files, and only a new opening may decide to which.
             raise self._moved("replaced by another file")
-        with peeking(self._path) as connection:
-            self._successor(connection)
-        self._file, self._written_ns = file, 0
+        try:
+            with peeking(self._path) as connection:
+                self._successor(connection)
+        except sqlite3.Error as error:
+            raise self._moved("replaced by something that cannot be read") from error
+        self._file, self._stamp = file, Stamp(0, 0, 0)
+
+    def _note(self, stamp: Stamp) -> None:
+        """Know what is said of a file whose content is known, and from when on that is not enough."""
+        now_ns = time.time_ns()
+        is_young = now_ns - stamp.mtime_ns < DOUBT_NS
+        self._stamp = stamp
+        # Not at once: own commits, one after another, would each have to look.
+        self._doubtful_from_ns = now_ns + DOUBT_NS if is_young else math.inf
 
     def _successor(self, connection: sqlite3.Connection) -> Content:
         try:
             found = self._content.goes_on_in(connection)
             is_same_store = not found and self._content.store_id == _store_id(connection)
         except sqlite3.DatabaseError as error:
-            if "locked" in str(error):
+            if not any(sign in str(error) for sign in _NO_STORE):
                 raise
             raise self._moved("replaced by something that is no store") from error
         if found:
@@ -248,6 +294,10 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
+
+
+def _stamp_of(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
 def _size_of(path: Path) -> int:

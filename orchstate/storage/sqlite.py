@@ -211,7 +211,7 @@ class SqliteEngine:
 
     def _apply(self, writer: str, intents: Sequence[Intent], apply: Any) -> Commit:
         run = self._writing.execute
-        ((before,),) = run("SELECT seq FROM clock").fetchall()
+        before = self._presence.seq_in(self._writing) if self._presence else self.seq()
         done = was_done = self._applied(writer)
         revisions: list[Revision] = []
         decisions: dict[int, Decision] = {}

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from orchstate.loops import running_loop
-from orchstate.widgets.turns import turn
+from orchstate.widgets.turns import turns
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +67,7 @@ class Task(Generic[Result]):
             return None
 
     def _finish(self, result: Result | None) -> None:
-        with turn:
+        with turns.take():
             then, self._then = self._then, None
             if then is not None:
                 then(result)

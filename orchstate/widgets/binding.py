@@ -3,8 +3,9 @@
 What a person enters goes to the store, and what the store says is shown; nothing here holds
 a value. A change from anywhere, a cell, an undo, another notebook, is shown at once and not
 sent back. What a person enters and the store refuses stays in the control, to be mended,
-until the field changes in the store. What is half typed stays until it is entered, whatever
-changes; where that is the same field, leaving it does not decide, the person does.
+until the field changes in the store; but a key that was put where none belongs goes, since
+what is in a control is saved with the notebook. What is half typed stays until it is entered,
+whatever changes; where that is the same field, leaving it does not decide, the person does.
 
 Records outlive views, so they know them weakly: a view that is gone, or was closed, is
 not called again and leaves no observer behind.
@@ -18,9 +19,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import OrchstateError, ValidationError
+from orchstate.models.key_shapes import holds_key
 from orchstate.models.values import is_same, to_plain
 from orchstate.origin import cell, place
-from orchstate.widgets.turns import turn
+from orchstate.widgets.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +70,7 @@ class _Weak:
         if method is None:
             self.end()
         else:
-            with turn:
-                method(news)
+            turns.do(partial(method, news))
 
 
 def _unobserve(observed: Any, handler: Any, *names: Any) -> None:
@@ -81,6 +82,15 @@ def _unobserve(observed: Any, handler: Any, *names: Any) -> None:
 def is_writable(state: Any) -> bool:
     """Return whether a store takes what a person enters: not when it is open for reading only, or closed."""
     return not why_not_writable(state)
+
+
+def is_over(state: Any) -> bool:
+    """Return whether a store is closed, or was opened before a fork: nothing can be had from it any more."""
+    try:
+        state.check_usable()
+    except OrchstateError:
+        return True
+    return False
 
 
 def why_not_writable(state: Any) -> str:
@@ -142,7 +152,7 @@ class Binding:
         self._present = present or (lambda: record[field.path])
         self._shown = self.value
         control.listen(self._take, self._draft)
-        self.update()
+        self._show()
 
     @property
     def value(self) -> Any:
@@ -160,22 +170,23 @@ class Binding:
         return self.is_draft and not is_same(to_plain(self.value), to_plain(self._shown))
 
     def update(self) -> None:
-        """Show what the store has now, and forget an entry that it refused; what is half typed stays."""
-        self.refusal, self.is_mended = "", False
-        value = self.value
-        if self.is_draft and is_same(self._control.read(), value):
-            # Somebody else has entered the very same.
-            self._control.settle()
-        if not self.is_draft:
-            self._shown = value
-        self._control.show(value)
+        """Show what the store has now; what is half typed stays, and what was refused until that changes."""
+        is_refused = bool(self.refusal) or self.is_mended
+        if not is_refused or not is_same(to_plain(self.value), to_plain(self._shown)):
+            self._show()
 
     def reconsider(self) -> None:
         """See whether an entry that was refused is so still: that may depend on other fields."""
-        if self.refusal or self.is_mended:
+        if (self.refusal or self.is_mended) and not self._control.is_rest:
             problem = self._problem()
             self.refusal, self.is_mended = problem, not problem
             self._judged()
+
+    def resume(self, text: str) -> None:
+        """Show an entry that was refused in another control, and see whether it is so here."""
+        self._control.write(text)
+        self.is_mended = True
+        self.reconsider()
 
     def enter(self) -> None:
         """Take what is in the control as entered."""
@@ -184,13 +195,23 @@ class Binding:
     def discard(self) -> None:
         """Drop what is half typed, or was refused."""
         self._control.settle()
-        self.update()
+        self._show()
         self._judged()
 
     def unset(self) -> None:
         """Have the field not set, as far as the store allows it."""
         self._control.settle()
         self._enter({} if self._field.type == "map" else None)
+
+    def _show(self) -> None:
+        self.refusal, self.is_mended = "", False
+        value = self.value
+        if self.is_draft and is_same(self._control.read(), value):
+            # Somebody else has entered the very same.
+            self._control.settle()
+        if not self.is_draft:
+            self._shown = value
+        self._control.show(value)
 
     def _problem(self) -> str:
         """Return why what is in the control would be refused, ``""`` if it would be taken."""
@@ -204,13 +225,18 @@ class Binding:
             return ""
 
     def _draft(self) -> None:
-        if not self.is_draft:
+        if not (self.is_draft or self.refusal):
             # It is as it was before: nothing is being typed.
             self._control.show(self.value)
         self._judged()
 
     def _take(self) -> None:
-        if self.is_overtaken and not self._control.is_confirmed:
+        if self._control.is_rest:
+            # It says nothing of the field.
+            self.discard()
+            return
+        is_undecided = self.is_overtaken and not self._control.is_confirmed
+        if is_undecided and not holds_key(self._control.text):
             self._judged()
             return
         self._control.settle()
@@ -229,11 +255,13 @@ class Binding:
             self._refuse(error)
         else:
             # The store may have put it in another way, such as 0.50 as 0.5.
-            self.update()
+            self._show()
             self._judged()
 
     def _refuse(self, error: OrchstateError) -> None:
         self.refusal, self.is_mended = reason(error, self._field.path), False
+        self._shown = self.value
+        self._control.drop_key()
         self._judged()
 
 

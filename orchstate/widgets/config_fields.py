@@ -8,6 +8,7 @@ from ipywidgets import VBox
 
 from orchstate.display import html_note
 from orchstate.models.config import ConfigDocument
+from orchstate.models.key_shapes import shown
 from orchstate.providers.documents import is_set
 from orchstate.providers.readiness import auth_mode
 from orchstate.widgets.badge import try_definition
@@ -94,18 +95,19 @@ class ConfigFields:
                 row.reconsider()
 
     def take_over(self, others: ConfigFields) -> str:
-        """Go on with what is half typed in fields that these replace; returns what has no place here."""
-        if self.fold and others.fold and others.fold.is_open:
+        """Go on with what is not entered in fields that these replace; returns what has no place here."""
+        rows = {path: row for path, row in others.rows.items() if isinstance(row, FieldRow) and row.unentered}
+        is_unfolded = bool(others.fold and others.fold.is_open)
+        if self.fold and (is_unfolded or not self._folded.keys().isdisjoint(rows)):
             self.fold.turn(is_open=True)
         lost = []
-        for path, row in others.rows.items():
-            if isinstance(row, FieldRow) and row.control.draft:
-                here = self.rows.get(path)
-                if isinstance(here, FieldRow):
-                    here.control.resume(row.control.draft)
-                else:
-                    lost.append(f"{row.control.draft!r} in {row.field.label}")
-        return f"Not saved, because it was only half typed: {', '.join(lost)}." if lost else ""
+        for path, row in rows.items():
+            here = self.rows.get(path)
+            if isinstance(here, FieldRow) and here.control.has_entry:
+                here.take_over(row)
+            else:
+                lost.append(f"{shown(row.unentered)} in {row.field.label}")
+        return f"Not saved, because the field is gone: {', '.join(lost)}." if lost else ""
 
     def suggest(self, models: Iterable[str]) -> None:
         """Offer these models, which the provider has listed."""
@@ -144,7 +146,7 @@ class ConfigFields:
     def _row(self, definition: ProviderDefinition, spec: FieldSpec) -> Any:
         row: FieldRow | SecretRow
         if spec.type == "secret":
-            row = SecretRow(self._config, spec, self._origin, self._say)
+            row = SecretRow(self._config, spec, self._origin, self._say, self._told)
         else:
             models = definition.models.ids if definition.models else ()
             row = FieldRow(self._config, Field.of(spec, suggestions=models), self._origin, told=self._told)

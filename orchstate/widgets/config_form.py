@@ -10,10 +10,11 @@ from orchstate.configs import Configs
 from orchstate.display import Table, html_heading, html_links, html_note, text_page
 from orchstate.errors import OrchstateError
 from orchstate.models.document import leaves
+from orchstate.models.key_shapes import shown
 from orchstate.origin import place
 from orchstate.providers.documents import is_set
 from orchstate.widgets.badge import badge, try_definition
-from orchstate.widgets.binding import follow, form_place, is_writable, why_not_writable
+from orchstate.widgets.binding import follow, form_place, is_over, is_writable, why_not_writable
 from orchstate.widgets.check_panel import CheckPanel
 from orchstate.widgets.config_fields import ConfigFields
 from orchstate.widgets.confirm import Confirm
@@ -89,7 +90,7 @@ class ConfigForm(View):
     def leave(self) -> str:
         """Save what was typed and left; returns a sentence on what could not be, ``""`` for nothing."""
         rows = [row for row in self.rows.values() if isinstance(row, FieldRow)]
-        lost = [f"{text!r} in {row.field.label}" for row in rows if (text := row.leave())]
+        lost = [f"{shown(text)} in {row.field.label}" for row in rows if (text := row.leave())]
         return f"Not saved in {self.config.name}: {', '.join(lost)}." if lost else ""
 
     # -- following ----------------------------------------------------------------------
@@ -131,9 +132,8 @@ class ConfigForm(View):
         return ConfigFields(self.config, self._origin, self.status.say, self._tell_unsaved)
 
     def _tell_unsaved(self) -> None:
-        """Have the status line name the fields that show something that is not saved."""
-        rows = [row for row in self.rows.values() if isinstance(row, FieldRow)]
-        self.status.except_for([row.field.label for row in rows if row.is_unsaved])
+        """Have the status line name the fields in which something was entered that is not saved."""
+        self.status.except_for([row.label for row in self.rows.values() if row.is_unsaved])
         # Nobody tells a form of one config that its store was closed, but what it refuses does.
         if not is_writable(self._state):
             self.heed_access()
@@ -145,11 +145,13 @@ class ConfigForm(View):
         show(self._actions, self._is_there)
         self.delete.stop()
         self.check.outdate()
-        self.status.say(str(self._deletion.error or "") if self._deletion else "")
+        self.status.forget()
+        if self._deletion and self._deletion.error:
+            self.status.say(str(self._deletion.error))
         if self._is_there:
             old, self._fields = self._fields, self._make_fields()
             self._content.children = (self._fields.box,)
-            self.status.lose(self._fields.take_over(old))
+            self.status.keep(self._fields.take_over(old))
             close(old.box)
             if not is_writable(self._state):
                 self._fields.disable()
@@ -198,7 +200,8 @@ class ConfigForm(View):
             return
         if self._exists != self._is_there:
             self._build()
-        self.status.say(undone.message)
+        # The page is told of what changed when its turn is over, and so after this.
+        (self.status.keep if undone.changed else self.status.say)(undone.message)
 
     def _refused(self, error: OrchstateError) -> None:
         self.status.say(str(error))
@@ -252,6 +255,8 @@ class ConfigForm(View):
         self._fields.disable()
         for button in (self.duplicate, self.delete.ask, self.delete.yes, self.undo, self.redo):
             button.disabled = True
+        self.check.test.disabled = is_over(self._state)
+        self.status.update()
 
     # -- as text ------------------------------------------------------------------------
 

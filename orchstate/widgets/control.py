@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from orchstate.models.key_shapes import looks_like_key
 from orchstate.widgets.draft import DraftText, enter_drafts
+from orchstate.widgets.turns import Textarea
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,10 @@ class Control(ABC):
     def __init__(self, *widgets: Any) -> None:
         self.widgets = widgets
         self._entries = [widget for widget in widgets if isinstance(widget, DraftText)]
+        self._written = [widget for widget in widgets if isinstance(widget, DraftText | Textarea)]
+        # What the store has, and what was left of a text that had a key in it, None where none had.
+        self._stored = ""
+        self._rest: str | None = None
         self._listener: Callable[[], object] = lambda: None
         self._drafted: Callable[[], object] = lambda: None
         self._showing = False
@@ -70,12 +76,43 @@ class Control(ABC):
     @property
     def text(self) -> str:
         """What is written, ``""`` where nothing can be."""
-        return next((str(entry.value) for entry in self._entries), "")
+        return next((str(entry.value) for entry in self._written), "")
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether text can be written here."""
+        return bool(self._written)
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether nothing was written since :meth:`drop_key` took a key away."""
+        return self._rest is not None and self.text == self._rest
 
     def resume(self, draft: str) -> None:
         """Show a draft that was begun in another control; one without an entry shows nothing of it."""
         for entry in self._entries:
             entry.resume(draft)
+
+    def write(self, text: str) -> None:
+        """Show a text that is neither stored nor being typed."""
+        self._showing = True
+        try:
+            for entry in self._written:
+                entry.value = text
+        finally:
+            self._showing = False
+        self.settle()
+
+    def drop_key(self) -> None:
+        """Forget a text that has a key in it, or what looks like one.
+
+        Of several lines, those without one stay, and those that are in the store anyway.
+        """
+        lines, stored = self.text.splitlines(), self._stored.splitlines()
+        rest = [line for line in lines if line in stored or not looks_like_key(line)]
+        if rest != lines:
+            self.write("\n".join(rest))
+            self._rest = self.text
 
     def confirm(self) -> None:
         """Take what is shown, as if Enter had been pressed."""
@@ -86,6 +123,7 @@ class Control(ABC):
         """Have what is shown be no draft any more."""
         for entry in self._entries:
             entry.settle()
+        self._rest = None
 
     def show(self, value: Any) -> None:
         """Show a value of the store."""
@@ -95,6 +133,9 @@ class Control(ABC):
             self._show(value)
         finally:
             self._showing = False
+        self._rest = None
+        if not self.is_draft:
+            self._stored = self.text
 
     @abstractmethod
     def read(self) -> Any:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from traitlets import Unicode
 
 from orchstate.loops import running_loop
-from orchstate.widgets.turns import Combobox, Text, turn
+from orchstate.widgets.turns import Combobox, Text, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,8 @@ class DraftText(Text):
             self.value = draft
         finally:
             self.is_typing = False
+        if self.is_draft:
+            _drafts.add(self)
         self._drafted()
 
     def enter(self, *, is_confirmed: bool = True) -> None:
@@ -144,7 +146,7 @@ class DraftText(Text):
                 loop.call_later(_WAIT_FOR_TEXT_S, self._enter_if_submitted)
 
     def _enter_if_submitted(self) -> None:
-        with turn:
+        with turns.take():
             if self._is_submitted and self.comm is not None:
                 self.enter()
 

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from orchstate.errors import Issue, ValidationError
+from orchstate.models.key_shapes import shown
 
 _SPELLED: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 _SPELLING: Final = {char: f"\\{name}" for name, char in _SPELLED.items()}
@@ -24,9 +25,9 @@ def map_in(text: str, path: str) -> dict[str, str]:
     for line in filter(str.strip, text.splitlines()):
         name, colon, value = line.partition(":")
         if not colon:
-            problem = f"{line.strip()!r} has no colon. Write one 'Name: value' in each line."
+            problem = f"{shown(line.strip())} has no colon. Write one 'Name: value' in each line."
         elif name.strip() in found:
-            problem = f"{name.strip()!r} is there twice. Keep one of the two."
+            problem = f"{shown(name.strip())} is there twice. Keep one of the two."
         else:
             found[name.strip()] = value.strip()
             continue

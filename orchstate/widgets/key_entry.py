@@ -19,13 +19,14 @@ toolbar knows of it). What remains is
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 from traitlets import Unicode
 
 from orchstate.widgets.running_cell import RunningCell
-from orchstate.widgets.turns import Password, turn
+from orchstate.widgets.turns import Password, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,15 +68,17 @@ class KeyEntry(Password):
 
     def pause(self) -> None:
         """Let nothing be typed for now, and say why; the page forgets what is half typed."""
-        self._is_paused = True
-        with turn, self.hold_sync():
-            self.disabled, self.placeholder = True, PAUSED
+        turns.do(partial(self._show_pause, is_paused=True))
 
     def resume(self) -> None:
         """End what :meth:`pause` began."""
-        self._is_paused = False
-        with turn, self.hold_sync():
-            self.disabled, self.placeholder = self._is_disabled, self._hint
+        turns.do(partial(self._show_pause, is_paused=False))
+
+    def _show_pause(self, *, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        with self.hold_sync():
+            self.disabled = is_paused or self._is_disabled
+            self.placeholder = PAUSED if is_paused else self._hint
 
     def close(self) -> None:
         """End it, in the kernel and on all pages."""

@@ -10,6 +10,7 @@ from ipywidgets import Box, VBox
 from orchstate.display import html_note
 from orchstate.errors import OrchstateError
 from orchstate.loops import running_loop
+from orchstate.models.key_shapes import REFUSAL, holds_key, looks_like_key
 from orchstate.models.secret import env
 from orchstate.origin import place
 from orchstate.widgets.binding import is_writable, reason
@@ -52,7 +53,7 @@ class NewConfig:
         self._store = store
         self._origin = origin
         self._created = created
-        self._is_submitted = False
+        self._is_submitted = self._had_key = False
         definitions = list(store.providers)
         choices = [(definition.label, definition.id) for definition in definitions]
         self.provider = make(Dropdown, description="Provider", options=choices, tooltip="Who answers")
@@ -67,7 +68,7 @@ class NewConfig:
         self.provider.observe(lambda _: self.refresh(), "value")
         self.create.on_click(lambda _: self._create_as_filled_in())
         self.name.on_msg(self._hear)
-        self.name.observe(lambda _: self._submit(), "value")
+        self.name.observe(lambda _: self._take_name(), "value")
         if not is_writable(store._state):
             self.disable()
         self.refresh()
@@ -94,12 +95,29 @@ class NewConfig:
             else:
                 loop.call_later(_WAIT_FOR_TEXT_S, self._submit)
 
+    def _take_name(self) -> None:
+        if holds_key(self.name.value):
+            self._drop_key()
+        elif self.name.value:
+            self._had_key = False
+        self._submit()
+
+    def _drop_key(self) -> None:
+        """Empty the entry of the name at once, since what is in it is saved with the notebook."""
+        was_left, self._is_submitted, self.name.value = not self._is_submitted, False, ""
+        self._had_key = was_left
+        self._note.value = html_note(REFUSAL, "error")
+
     def _submit(self) -> None:
         if self._is_submitted:
             self._create_as_filled_in()
 
     def _create_as_filled_in(self) -> None:
         self._is_submitted = False
+        if self._had_key:
+            # Pressing the button has left the entry, and what was in it was not to be overlooked.
+            self._had_key = False
+            return
         self._create(self.provider.value, self.name.value.strip() or None)
 
     def _create(self, provider: str, name: str | None, **values: Any) -> None:
@@ -108,6 +126,8 @@ class NewConfig:
                 config = self._store.configs.create(provider, name=name, **values)
         except OrchstateError as error:
             self._note.value = html_note(reason(error, "name"), "error")
+            if looks_like_key(self.name.value):
+                self.name.value = ""
             return
         self.name.value = ""
         self.refresh()

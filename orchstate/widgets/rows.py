@@ -9,6 +9,7 @@ from ipywidgets import Box
 
 from orchstate.display import html_note
 from orchstate.loops import running_loop
+from orchstate.models.key_shapes import holds_key
 from orchstate.providers.documents import is_set
 from orchstate.widgets.binding import Binding
 from orchstate.widgets.fields import CONTROLS, Field, SliderControl, shown
@@ -81,6 +82,11 @@ class FieldRow:
         self._explain()
 
     @property
+    def label(self) -> str:
+        """What people call the field."""
+        return self.field.label
+
+    @property
     def is_unsaved(self) -> bool:
         """Whether the entry shows something that is not in the store, and nobody is just typing it."""
         is_asking = self.unsaved is not None and is_shown(self.unsaved.box)
@@ -90,7 +96,20 @@ class FieldRow:
         """Take as entered what is half typed; returns the text if it cannot be, ``""`` if nothing is lost."""
         if self._binding.is_draft and not self._binding.is_overtaken:
             self._binding.enter()
-        return self.control.text if self._binding.is_draft or self._binding.refusal else ""
+        return self.unentered
+
+    @property
+    def unentered(self) -> str:
+        """The text that is in the entry and not in the store, half typed or refused; ``""`` for none."""
+        binding = self._binding
+        return self.control.text if binding.is_draft or binding.refusal or binding.is_mended else ""
+
+    def take_over(self, other: FieldRow) -> None:
+        """Go on with the text in the entry of a row that this one replaces."""
+        if other.control.is_draft:
+            self.control.resume(other.unentered)
+        else:
+            self._binding.resume(other.unentered)
 
     def reconsider(self) -> None:
         """See whether an entry that was refused is so still, since another field has changed."""
@@ -135,7 +154,7 @@ class FieldRow:
         if self._binding.refusal:
             return html_note(self._binding.refusal, "error")
         if self._issues and not is_set(self._binding.value):
-            return html_note(f"{self.field.help} Needed before this can be used.".strip(), "warning")
+            return html_note(self.field.help) + html_note("Needed before this can be used.", "warning")
         if self._issues:
             is_error = any(issue.level == "error" for issue in self._issues)
             level: Level = "error" if is_error else "warning"
@@ -191,7 +210,12 @@ class FieldRow:
             loop.call_later(_PAUSE_S, lambda: (method := look()) and method(typed))
 
     def _look(self, typed: int) -> None:
-        if typed == self._typed and self.box.comm is not None and self._binding.is_draft:
+        if not (typed == self._typed and self.box.comm is not None and self._binding.is_draft):
+            return
+        if holds_key(self.control.text):
+            # To be refused, and not to stay in the entry until somebody comes back to it.
+            self._binding.enter()
+        elif not self._binding.is_overtaken:
             self._ask_with("Not saved yet.")
             self._tell()
 

@@ -29,7 +29,7 @@ from orchstate.widgets.confirm import Confirm
 from orchstate.widgets.key_entry import KeyEntry
 from orchstate.widgets.style import is_shown, make, mark, show, text
 from orchstate.widgets.turns import Button
-from orchstate.widgets.vault_entry import VaultEntry
+from orchstate.widgets.vault_entry import VaultEntry, from_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,11 +60,12 @@ class _Typed:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a key or a passphrase."""
+    """What became of a key or a passphrase; a key that is lost was typed, and is nowhere now."""
 
     problem: str = ""
     warning: str = ""
     waiting: _Typed | None = None
+    is_lost: bool = False
 
 
 class SecretRow:
@@ -80,6 +81,8 @@ class SecretRow:
         Where the history says that edits come from.
     say
         Called with what has to be said when the row is not there any more.
+    told
+        Called when `is_unsaved` may have changed.
 
     Attributes
     ----------
@@ -101,11 +104,14 @@ class SecretRow:
         spec: FieldSpec,
         origin: str,
         say: Callable[[str], object] = lambda message: None,
+        told: Callable[[], object] = lambda: None,
     ) -> None:
         self._config = config
         self._spec = spec
         self._origin = origin
         self._say = say
+        self._told = told
+        self._told_of = False
         self._secrets = config._services.secrets
         self._seen = self._ref
         self._outcome = _Outcome()
@@ -145,6 +151,16 @@ class SecretRow:
         self.remove.question = f"Remove the {self._spec.label}? It cannot be brought back."
         self._explain()
 
+    @property
+    def label(self) -> str:
+        """What people call the field."""
+        return self._spec.label
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether a key was typed, and is not saved: it waits for the vault, or was refused."""
+        return self._outcome.waiting is not None or self._outcome.is_lost
+
     def judge(self, issues: Iterable[Issue]) -> None:
         """Show what is wrong with the reference."""
         self._issues = tuple(issues)
@@ -163,7 +179,7 @@ class SecretRow:
         try:
             document = self._config.document()
         except OrchstateError as error:
-            self._outcome = _Outcome(problem=str(error))
+            self._outcome = _Outcome(problem=str(error), is_lost=True)
             self.update()
             return
         if isinstance(document, ConfigDocument):
@@ -180,7 +196,7 @@ class SecretRow:
                 self._config.set_secret(self._spec.name, value, meant_for=typed.meant_for)
             return _Outcome(warning=" ".join(filter(None, (warning, self._spec.doubt(value)))))
         except OrchstateError as error:
-            return _Outcome(problem=str(error))
+            return _Outcome(problem=str(error), is_lost=True)
 
     def _typed_passphrase(self, passphrase: SecretStr) -> None:
         what = "Unlocking…" if self._secrets.vault.exists else "Making the vault…"
@@ -216,7 +232,7 @@ class SecretRow:
         next((target for target in targets if is_shown(target)), self.replace).focus()
 
     def _end(self, outcome: _Outcome | None) -> None:
-        outcome = outcome or _Outcome(problem="It was not saved. Try again; the log may say why.")
+        outcome = outcome or _Outcome("It was not saved. Try again; the log may say why.", is_lost=True)
         if self.box.comm is None:
             self._report_loss(outcome)
             return
@@ -302,37 +318,33 @@ class SecretRow:
         elif self._busy:
             note = html_note(self._busy, "busy")
         elif self._is_locked:
-            note = html_note(self._how_to_unlock(), "warning")
+            note = html_note(self.vault.how_to_open(self._secrets.notice), "warning")
         elif self._ref.is_set and not self._replacing:
             note = self._about_the_saved_one()
         else:
             note = self._hint()
         self._note.value = note
         mark(self.box, "orch-refused", bool(outcome.problem))
+        if self.is_unsaved != self._told_of:
+            self._told_of = self.is_unsaved
+            self._told()
 
     def _hint(self) -> str:
         needed = "Needed before this can be used." if self._issues else ""
-        hint = " ".join(filter(None, (self._spec.help, needed, "It is kept out of the notebook.")))
-        return html_note(hint, "warning" if self._issues else "hint") + html_note(
-            self._secrets.notice or "", "warning"
-        )
+        warning = html_note(f"{needed} {self._notice}".strip(), "warning")
+        return html_note(f"{self._spec.help} It is kept out of the notebook.".strip()) + warning
 
     def _about_the_saved_one(self) -> str:
         if self._issues:
             return html_note(" ".join(issue.message for issue in self._issues), "error")
         if self._outcome.warning:
             return html_note(self._outcome.warning, "warning")
-        return html_note((self._secrets.notice or "") if self._ref.source == "vault" else "")
+        return html_note(self._notice if self._ref.source == "vault" else "")
 
-    def _how_to_unlock(self) -> str:
-        vault = self._secrets.vault
-        step = (
-            "Type its passphrase to unlock it."
-            if vault.exists
-            else "Choose a passphrase for it, of at least 8 characters, and repeat it. "
-            "Whoever forgets it loses the keys."
-        )
-        return f"{self._secrets.notice or f'Keys are in the encrypted vault {str(vault.path)!r}.'} {step}"
+    @property
+    def _notice(self) -> str:
+        """Where keys go instead of the keyring, ``""`` if they go there."""
+        return from_home(self._secrets.notice or "")
 
     def _offer(self) -> None:
         found = [name for name in self._spec.env if os.environ.get(name)]

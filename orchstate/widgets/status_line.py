@@ -12,6 +12,7 @@ from orchstate.display import html_note
 from orchstate.errors import OrchstateError
 from orchstate.loops import running_loop
 from orchstate.origin import place
+from orchstate.widgets.binding import is_over
 from orchstate.widgets.style import make, show, text
 from orchstate.widgets.turns import Button
 
@@ -54,7 +55,7 @@ class StatusLine:
         self._origin = origin
         self._leave = leave
         self._message = ""
-        self._lost_at = -_ONE_EDIT_S
+        self._kept_at = -_ONE_EDIT_S
         self.unsaved: list[str] = []
         self._said: object = None
         self._taken_back: dict[str, Any] = {}
@@ -74,13 +75,13 @@ class StatusLine:
 
     def forget(self) -> None:
         """Take the added sentence away."""
-        if self._message and time.monotonic() - self._lost_at > _ONE_EDIT_S:
+        if self._message and time.monotonic() - self._kept_at > _ONE_EDIT_S:
             self.say("")
 
-    def lose(self, message: str) -> None:
-        """Add a sentence on what was lost by an edit, until the next edit."""
+    def keep(self, message: str) -> None:
+        """Add a sentence on what an edit did, or what was lost by it, until the next edit."""
         if message:
-            self._lost_at = time.monotonic()
+            self._kept_at = time.monotonic()
             self.say(message)
 
     def except_for(self, labels: list[str]) -> None:
@@ -124,6 +125,9 @@ class StatusLine:
         if self.unsaved:
             saved = f" The rest is saved (revision {record.revision})." if record.revision else ""
             return f"Not saved: {', '.join(self.unsaved)}.{saved}", "warning"
+        if is_over(state):
+            since = f", since revision {record.revision}" if record.revision else ""
+            return f"Not followed any more{since}.", "hint"
         return (f"Saved (revision {record.revision})" if record.revision else "Nothing to save yet"), "ok"
 
     def _retry(self) -> None:

@@ -73,7 +73,7 @@ class StoreForm(View):
         old, self.form = self.form, form
         self._holder.children = (form,)
         if old is not None:
-            form.status.lose(old.leave())
+            form.status.keep(old.leave())
             old.close()
         self._is_creating = False
         self.list.chosen = form.config.id

@@ -7,6 +7,7 @@ that of a new vault is typed twice and compared before anything is made.
 from __future__ import annotations
 
 import hmac
+import os
 from typing import TYPE_CHECKING, Any
 
 from orchstate.secrets.vault import MIN_PASSPHRASE_LENGTH
@@ -72,6 +73,17 @@ class VaultEntry:
         """The entry in which the next thing is typed."""
         return self.repeat if self._first else self.passphrase
 
+    def how_to_open(self, notice: str | None) -> str:
+        """Return what to do, and which vault it is; `notice` says why it is a vault, if there is a reason."""
+        step = (
+            "Type its passphrase to unlock it."
+            if self._vault.exists
+            else "Choose a passphrase for it, of at least 8 characters, and repeat it. "
+            "Whoever forgets it loses the keys."
+        )
+        place = notice or f"Keys are in the encrypted vault {str(self._vault.path)!r}."
+        return f"{from_home(place)} {step}"
+
     def show(self, is_open: bool) -> None:
         """Show what there is to be typed, or nothing."""
         self._is_new = is_open and not self._vault.exists
@@ -117,6 +129,12 @@ class VaultEntry:
     def _keep(self, passphrase: SecretStr | None) -> None:
         self._first = passphrase
         self.passphrase.hint(_TYPED if passphrase else "of the vault")
+
+
+def from_home(sentence: str) -> str:
+    """Return a sentence with the quoted paths in it as short as they are in a shell."""
+    home = repr(os.path.join(os.path.expanduser("~"), ""))[:-1]
+    return sentence.replace(home, f"'~{repr(os.sep)[1:-1]}")
 
 
 def _entry(label: str) -> KeyEntry:

@@ -9,7 +9,7 @@ from ipywidgets import Layout, VBox
 
 from orchstate.widgets.reruns import note_shown
 from orchstate.widgets.style import stylesheet
-from orchstate.widgets.turns import turn
+from orchstate.widgets.turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,7 @@ class View(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """End what the view observes, and close all its widgets; harmless when repeated."""
-        with turn:
-            self.end()
+        turns.do(self.end)
 
     def __del__(self) -> None:
         # Not while Python shuts down: there is nobody left to tell, and half of what telling takes is gone.

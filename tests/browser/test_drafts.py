@@ -51,6 +51,17 @@ def test_what_is_half_typed_stays_when_the_same_field_is_changed_in_another_note
     expect(form.root.get_by_text("elsewhere while you were typing")).to_be_hidden()
 
 
+def test_what_was_changed_elsewhere_stays_said_as_long_as_the_keyboard_is_in_the_field(desk: Desk) -> None:
+    notebook, form = desk.gpt_form()
+    type_into(form, "Model", "mine", delay_ms=20)
+    notebook.run_code("gpt.model = 'theirs'")
+    form.shows("Changed to 'theirs' elsewhere while you were typing.")
+    # Longer than the pause after which a text is said to be not saved yet.
+    notebook.page.wait_for_timeout(1500)
+    expect(form.field("Model").get_by_text("elsewhere while you were typing")).to_be_visible()
+    expect(form.field("Model").get_by_role("button", name="Keep mine")).to_be_visible()
+
+
 @pytest.mark.parametrize(("button", "temperature"), [("Keep mine", 1.5), ("Take theirs", 0.7)])
 def test_who_was_overtaken_decides_and_leaving_the_field_does_not(
     desk: Desk, button: str, temperature: float

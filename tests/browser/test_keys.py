@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 PASSPHRASE = "correct horse battery staple"
+# Beyond doubt, unlike the one with words in it.
+CERTAIN = "sk-proj-Ab1cdEf2ghIj3klMn4op0123456789"
 CONTROL = "typed-into-a-plain-password-field"
 
 
@@ -67,6 +69,22 @@ def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -
     assert KEY not in saved
     assert files_with(KEY, lab.folder.parent) == []
     assert files_with(KEY, desk.store.parent) == []
+
+
+@pytest.mark.parametrize("leave_with", ["Enter", "Tab", ""])
+def test_a_key_in_a_wrong_field_is_refused_and_not_saved_with_the_notebook(
+    desk: Desk, leave_with: str
+) -> None:
+    notebook, form = desk.gpt_form()
+    form.entry("Model").fill(CERTAIN)
+    if leave_with:
+        form.entry("Model").press(leave_with)
+    form.shows("this is a key")
+    form.has("Model", "")
+    assert CERTAIN not in notebook.save().read_text()
+    form.entry("Name").focus()
+    form.has("Model", "")
+    assert asked(notebook, "gpt.model") == "gpt-5.4-mini"
 
 
 @pytest.mark.keyring
@@ -177,6 +195,34 @@ def test_a_locked_vault_is_unlocked_in_the_form_after_a_restart(bare: Desk) -> N
     write_passphrase(form, "Passphrase", PASSPHRASE)
     form.shows("Saved in the vault")
     expect(form.root.get_by_text("(locked)")).to_have_count(0)
+
+
+def test_a_key_that_does_not_come_back_with_its_config_is_told_of(desk: Desk) -> None:
+    notebook, form = desk.gpt_form()
+    form.write("API key", KEY)
+    form.shows("Saved in the keyring")
+    form.press("Delete")
+    form.press("Yes, delete")
+    form.shows("gpt was deleted.")
+    form.press("Undo")
+    form.shows("cannot come back; enter it again: api_key of gpt.")
+    form.shows("Saved (revision")
+    notebook.page.wait_for_timeout(1200)
+    form.shows("cannot come back; enter it again: api_key of gpt.")
+
+
+@pytest.mark.parametrize("way", ["restart", "shutdown"])
+def test_a_form_whose_kernel_has_gone_asks_for_no_passphrase(bare: Desk, way: str) -> None:
+    notebook, form = bare.gpt_form()
+    form.write("API key", KEY)
+    form.shows("Not saved: API key.")
+    label = form.root.locator(".orch-passphrase .widget-label").first
+    expect(label).to_be_visible()
+    if way == "restart":
+        notebook.restart_kernel()
+    else:
+        notebook.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    expect(label).to_be_hidden(timeout=WITHIN_MS)
 
 
 def test_a_key_of_the_environment_is_offered_and_used_when_that_is_wanted(desk: Desk) -> None:

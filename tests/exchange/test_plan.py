@@ -177,6 +177,9 @@ def test_the_id_of_a_config_here_is_no_name(store: Store) -> None:
 def test_an_active_config_that_cannot_be_is_blocked(store: Store) -> None:
     plan = store.plan_import(setup(openai(temperature=9), active="gpt"))
     assert [item.action for item in plan.items] == ["blocked", "blocked"]
+    assert plan.items[1].note == (
+        "active: 'gpt' cannot be made active: no config of this name is here, and none can be imported."
+    )
 
 
 def test_missing_keys_and_variables_are_listed_with_the_next_step(

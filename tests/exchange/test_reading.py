@@ -42,11 +42,13 @@ def test_a_file_is_read(tmp_path: Path, to_source: Any) -> None:
         ("", "is empty"),
         ("  \n", "is empty"),
         (TEXT[:-5], r"is not JSON: .*\(line 1, column \d+\)\. Is it complete\?"),
-        ("{'format': 1}", "is not JSON"),
+        ('{"format": "orch', r"is not JSON: .*Is it complete\?$"),
+        ('{"a": nul', r"is not JSON: .*Is it complete\?$"),
+        ("{'format': 1}", r"is not JSON: .*\(line 1, column 2\)\.$"),
         ("{\n" + TEXT, "is not JSON: .*line 2"),
-        ('{"a": 1, "a": 2}', "has the key 'a' twice in one object"),
-        ('{"a": NaN}', "has NaN, which is not a JSON number"),
-        ('{"a": 1e999}', "has 1e999, which is too large"),
+        ('{"a": 1, "a": 2}', r"has the key 'a' twice in one object\.$"),
+        ('{"a": NaN}', r"has NaN, which is not a JSON number\.$"),
+        ('{"a": 1e999}', r"has 1e999, which is too large for a number\.$"),
         ('{"a": ' * 100 + "1" + "}" * 100, "is nested deeper than 64 levels"),
         ('{"a": ' * 100_000, "is nested deeper than 64 levels"),
         ('{"a": "\\ud800"}', "half a character"),
@@ -153,6 +155,22 @@ def test_an_edited_file_is_noted_and_read() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"setup\.json: there is no such file"):
         read_setup(tmp_path / "setup.json")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("[" * 5000, "the file cannot be read"),
+        ("configs: gpt", "there is no such file"),
+        ("https://example.org/setup.json", "^https://example.org/setup.json: this is an address"),
+    ],
+)
+def test_text_that_is_neither_path_nor_content_is_told_what_is_expected(source: str, message: str) -> None:
+    with pytest.raises(
+        SetupError, match=rf"{message}.* Give the path of a setup, or its content as"
+    ) as caught:
+        read_setup(source)
+    assert len(str(caught.value)) < 350
 
 
 def test_a_folder_is_no_setup(tmp_path: Path) -> None:

@@ -56,8 +56,17 @@ def test_a_moment_can_be_a_day(store: Store) -> None:
     assert temperature(store, tomorrow) == 0.9
 
 
+def test_a_date_is_the_beginning_of_its_day(store: Store) -> None:
+    tomorrow = datetime.date.today() + datetime.timedelta(days=1)
+    assert store.at(tomorrow).seq == store.at(tomorrow.isoformat()).seq
+
+
 @pytest.mark.parametrize(
-    "name", ["12", "-3", "1.5", "2026-11-20", "20261120", "2026-11-20 14:30", "2026-W47", "now", "Yesterday"]
+    "name",
+    [
+        *("12", "-3", "1.5", "1e5", "nan", "-Infinity", "2026-11-20", "20261120", "2026-11-20 14:30"),
+        *("2026-W47", "now", "Yesterday"),
+    ],
 )
 def test_what_reads_as_a_seq_or_a_time_names_no_snapshot(name: str, store: Store) -> None:
     with pytest.raises(
@@ -101,7 +110,7 @@ def test_a_moment_that_is_not_there_is_an_error(when: object, message: str, stor
         store.at(when)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("when", [None, 1.5, True, [1], datetime.date(2026, 1, 1)])
+@pytest.mark.parametrize("when", [None, 1.5, True, [1], datetime.time(1)])
 def test_what_is_no_moment_is_refused(when: object, store: Store) -> None:
     with pytest.raises(
         ValidationError, match=r"is no moment. Give a seq, a datetime, ISO text or a snapshot's name"

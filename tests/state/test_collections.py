@@ -168,7 +168,9 @@ def test_a_duplicate_has_the_values_and_another_name(store: Store, gpt: Config) 
         ({"tags": "fast"}, ["a", "c"]),
         ({"tags": ["fast", "cheap"]}, ["c"]),
         ({"num_ctx": 5}, ["c"]),
-        ({"nonsense": 1}, []),
+        ({"num_ctx": 7}, []),
+        ({"kind": "config"}, ["a", "b", "c"]),
+        ({"max_tokens": 5}, []),
         ({}, ["a", "b", "c"]),
     ],
 )
@@ -179,6 +181,13 @@ def test_records_are_filtered_by_their_values(
     store.configs.create("openai", name="b")
     store.configs.create("ollama", name="c", num_ctx=5, tags=["fast", "cheap"])
     assert [config.name for config in store.configs.filter(**criteria)] == expected
+
+
+def test_a_field_that_no_record_has_is_no_criterion(store: Store) -> None:
+    store.configs.create("openai", name="a")
+    with pytest.raises(UnknownFieldError, match=r"No config has a field 'temprature'\. Did you mean"):
+        store.configs.filter(temprature=1)
+    assert store.configs.filter(num_ctx=5) == []
 
 
 # -- a change of provider -------------------------------------------------------------------

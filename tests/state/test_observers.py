@@ -114,8 +114,8 @@ def test_observers_that_never_agree_come_to_an_end(gpt: Config, caplog: pytest.L
     gpt.observe(lambda change: heard.append(change.new), "temperature")
     gpt.observe(disagree, "temperature")
     gpt.temperature = 1.5
-    assert 50 < len(heard) <= 101
-    assert "Observers edit what they observe, for 100 rounds now" in caplog.text
+    assert 50 <= len(heard) <= 52
+    assert "Observers edit what they observe, round and round" in caplog.text
     assert "LimitExceededError" in caplog.text
     gpt.unobserve_all()
     assert gpt.temperature == heard[-1]
@@ -124,12 +124,12 @@ def test_observers_that_never_agree_come_to_an_end(gpt: Config, caplog: pytest.L
 
 
 def test_a_chain_of_observers_is_no_circle(store: Store) -> None:
-    chain = [store.configs.create("openai", name=f"c{number}", temperature=0.0) for number in range(50)]
+    chain = [store.configs.create("openai", name=f"c{number}", temperature=0.0) for number in range(300)]
     for one, next in pairwise(chain):
         one.observe(lambda change, next=next: setattr(next, "temperature", change.new), "temperature")
-    for number in range(20):
-        chain[0].temperature = number / 10
-    assert chain[-1].temperature == 1.9
+    for number in range(3):
+        chain[0].temperature = 1 + number / 10
+    assert chain[-1].temperature == 1.2
 
 
 def test_traits_can_be_linked_with_a_widget(gpt: Config) -> None:

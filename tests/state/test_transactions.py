@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,27 @@ def test_holding_the_notifications_of_a_record_is_a_transaction(store: Store, gp
 
 
 # -- nested ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_another_thread_edits_is_told_after_the_block(fails: bool, store: Store, gpt: Config) -> None:
+    follower, tuned = (store.configs.create("openai", name=name) for name in ("follower", "tuned"))
+    heard: list[Any] = []
+
+    def follow(change: Any) -> None:
+        heard.append(tuned.temperature)
+        follower.temperature = change.new
+
+    gpt.observe(follow, "temperature")
+    with contextlib.suppress(RuntimeError), store.transaction():
+        thread = threading.Thread(target=lambda: gpt.update(temperature=0.5))
+        thread.start()
+        thread.join()
+        tuned.temperature = 1.5
+        assert heard == []
+        if fails:
+            raise RuntimeError
+    assert (follower.temperature, heard) == (0.5, [None if fails else 1.5])
 
 
 def test_a_nested_block_joins_the_outer_one(store: Store, gpt: Config) -> None:
@@ -350,9 +372,9 @@ def test_undo_is_refused_inside_a_block(store: Store, gpt: Config) -> None:
     assert list(store.configs) == ["gpt"]
 
 
-def test_nothing_can_be_flushed_inside_a_block(store: Store, gpt: Config) -> None:
+def test_nothing_is_flushed_or_closed_inside_a_block(store: Store, gpt: Config) -> None:
     """What the block did is not accepted yet, so it could not be on disk either."""
-    for step in (store.flush, lambda: store.snapshot("x")):
+    for step in (store.flush, store.close, lambda: store.snapshot("x")):
         with pytest.raises(StoreError, match=r"Call \w+\(\) after the end of its block"), store.transaction():
             step()
 

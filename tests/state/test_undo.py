@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import orchstate
+from orchstate.errors import DuplicateNameError
 from orchstate.state.undo import MAX_UNDO, Left
 
 if TYPE_CHECKING:
+    import pytest
     from testbed.kernel import Kernel
 
     from orchstate.config import Config
@@ -142,6 +144,99 @@ def test_a_rename_whose_old_name_was_taken_is_left_alone(disk: Store, other: Ker
     assert disk.flush() == 3
 
 
+def test_a_rename_stays_where_its_old_name_went_to_a_creation_that_stays(disk: Store, other: Kernel) -> None:
+    gpt = disk.configs["gpt"]
+    with disk.transaction():
+        gpt.name = "old"
+        disk.configs.create("openai", name="gpt")
+    disk.flush()
+    other("store.refresh(); store.configs['gpt'].seed = 1; store.flush()")
+    disk.refresh()
+    assert disk.undo().left == (Left("gpt", "", "changed"), Left("old", "name", "name taken"))
+    assert (sorted(disk.configs), disk.can_undo) == (["gpt", "old"], True)
+    assert repr(disk.undo()) == "<Undone nothing; left alone: gpt (changed since)>"
+    assert not disk.can_undo
+
+
+def test_a_rename_that_stays_hides_no_other_reason(disk: Store, other: Kernel) -> None:
+    disk.configs["gpt"].update(name="new", temperature=0.9)
+    disk.flush()
+    other("store.refresh(); gpt.temperature = 1.5; store.configs.create('ollama', name='gpt'); store.flush()")
+    disk.refresh()
+    assert disk.undo().left == (Left("new", "temperature", "changed"), Left("new", "name", "name taken"))
+
+
+def test_renames_that_need_each_other_are_left_alone_together(disk: Store, other: Kernel) -> None:
+    gpt, more = disk.configs["gpt"], disk.configs.create("openai", name="more")
+    with disk.transaction():
+        more.name = "most"
+        gpt.name = "more"
+    disk.flush()
+    other("store.refresh(); store.configs.create('ollama', name='gpt'); store.flush()")
+    disk.refresh()
+    undone = disk.undo()
+    assert (undone.changed, undone.skipped) == ((), (("more", "name"), ("most", "name")))
+    assert {left.reason for left in undone.left} == {"name taken"}
+    assert (gpt.name, more.name) == ("more", "most")
+
+
+def test_a_document_that_keeps_its_name_gives_it_to_nobody(disk: Store, other: Kernel) -> None:
+    gpt, more = disk.configs["gpt"], disk.configs.create("openai", name="more")
+    with disk.transaction():
+        gpt.name = "new"
+        more.temperature = 0.9
+    disk.flush()
+    other("store.refresh(); store.configs['more'].name = 'gpt'; store.flush()")
+    disk.refresh()
+    undone = disk.undo()
+    assert (undone.changed, undone.left) == (
+        (("gpt", "temperature"),),
+        (Left("new", "name", "name taken"),),
+    )
+    assert (gpt.name, more.name, more.temperature) == ("new", "gpt", None)
+
+
+def test_names_that_were_exchanged_come_back(store: Store, gpt: Config) -> None:
+    more = store.configs.create("openai", name="more")
+    with store.transaction():
+        more.name = "between"
+        gpt.name = "more"
+        more.name = "gpt"
+    for step, names in ((store.undo, ("gpt", "more")), (store.redo, ("more", "gpt"))):
+        step()
+        store.flush()
+        assert (gpt.name, more.name) == names
+
+
+def test_a_name_that_is_refused_in_the_last_moment_blocks_no_other_step(
+    store: Store, gpt: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise DuplicateNameError("There is a config 'gpt' already.")
+
+    gpt.temperature = 0.9
+    gpt.name = "new"
+    with monkeypatch.context() as patch:
+        patch.setattr(store._state, "_accept", refuse)
+        assert repr(store.undo()) == "<Undone nothing; left alone: new.name (its name is taken)>"
+    assert repr(store.undo()) == "<Undone new.temperature>"
+
+
+def test_what_does_not_go_with_the_changes_of_others_is_left_alone(disk: Store, other: Kernel) -> None:
+    gpt = disk.configs["gpt"]
+    gpt.base_url = "http://127.0.0.1:1/v1"
+    gpt.update(base_url=None, temperature=0.9)
+    disk.flush()
+    other("store.refresh(); gpt.data_residency = 'eu'; store.flush()")
+    disk.refresh()
+    undone = disk.undo()
+    assert (undone.changed, undone.left) == (
+        (("gpt", "temperature"),),
+        (Left("gpt", "base_url", "changed"),),
+    )
+    assert (gpt.base_url, gpt.temperature, gpt.data_residency) == (None, 0.2, "eu")
+
+
 def test_a_rejected_edit_cannot_be_undone(disk: Store, other: Kernel) -> None:
     gpt = disk.configs["gpt"]
     disk._engine._write_mutex.acquire()
@@ -203,6 +298,51 @@ def test_an_undone_change_of_provider_brings_the_key_back(store: Store, gpt: Con
     assert str(store.undo()) == "Undone: provider of gpt."
     store.flush()
     assert gpt.api_key.get_secret_value() == KEY
+
+
+def test_a_key_that_came_with_a_provider_waits_for_it(store: Store, gpt: Config) -> None:
+    gpt.update(provider="anthropic", api_key=KEY)
+    ref = gpt.api_key
+    assert str(store.undo()) == "Undone: provider of gpt."
+    store.flush()
+    assert (gpt.provider, gpt.api_key.is_set, store.secrets.exists(ref)) == ("openai", False, True)
+    assert str(store.redo()) == "Done again: provider of gpt."
+    assert gpt.api_key.get_secret_value() == KEY
+    store.undo()
+    gpt.provider = "anthropic"
+    store.flush()
+    assert gpt.api_key.get_secret_value() == KEY
+
+
+def test_a_key_that_a_step_put_away_is_kept(store: Store, gpt: Config) -> None:
+    with store.transaction():
+        gpt.provider = "anthropic"
+        gpt.api_key = KEY
+        gpt.update(provider="openai", temperature=0.9)
+    undone = store.undo()
+    assert (undone.changed, undone.left) == (
+        (("gpt", "temperature"),),
+        (Left("gpt", "stash", "key kept"),),
+    )
+    gpt.provider = "anthropic"
+    store.flush()
+    assert gpt.api_key.get_secret_value() == KEY
+
+
+def test_keys_of_every_provider_on_the_way_are_kept(store: Store, gpt: Config) -> None:
+    with store.transaction():
+        gpt.api_key = KEY
+        gpt.update(provider="anthropic", api_key=f"{KEY}-2")
+        gpt.provider = "ollama"
+    undone = store.undo()
+    assert (undone.changed, undone.left) == (
+        (("gpt", "provider"),),
+        (Left("gpt", "api_key", "key kept"),),
+    )
+    store.flush()
+    assert gpt.api_key.get_secret_value() == KEY
+    gpt.provider = "anthropic"
+    assert gpt.api_key.get_secret_value() == f"{KEY}-2"
 
 
 def test_every_reason_has_its_sentence(disk: Store, other: Kernel) -> None:

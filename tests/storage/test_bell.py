@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from testbed.forking import in_child
+
 from orchstate.storage import bell as bells
 from orchstate.storage.bell import POLL_WITH_BELL_S, POLL_WITHOUT_BELL_S, Bell
 
@@ -107,6 +109,74 @@ def test_it_wakes_without_ctypes_too(monkeypatch: pytest.MonkeyPatch) -> None:
         bell.wake()
         assert bell._ears.poll(0)
     bells._write.cache_clear()
+
+
+class Waker:
+    """The waking end of a bell; somebody closes the bell just when its number was read."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._end = bell._waker
+        self._bell = bell
+        self.closing = threading.Thread(target=bell.close)
+
+    def fileno(self) -> int:
+        number = self._end.fileno()
+        self.closing.start()
+        # Where nothing is in its way, it is through by then.
+        self.closing.join(0.2)
+        return number
+
+    def close(self) -> None:
+        self._end.close()
+
+
+def test_waking_writes_into_no_file_that_has_got_the_number_of_a_closed_bell(tmp_path: Path) -> None:
+    bell = Bell(None)
+    number = bell._waker.fileno()
+    bell._waker = waker = Waker(bell)  # type: ignore[assignment]
+    with (tmp_path / "other").open("w+b", buffering=0) as other:
+        usual = bells._write()
+
+        def write(descriptor: int, text: bytes, count: int) -> object:
+            if not waker.closing.is_alive():
+                os.dup2(other.fileno(), number)
+            return usual(descriptor, text, count)
+
+        bell._write = write
+        bell.wake()
+        waker.closing.join()
+        assert other.read() == b""
+        assert os.fstat(other.fileno()).st_size == 0
+
+
+def test_a_closed_bell_wakes_nobody(tmp_path: Path) -> None:
+    bell = Bell(None)
+    number = bell._waker.fileno()
+    bell.close()
+    with (tmp_path / "other").open("w+b") as other:
+        os.dup2(other.fileno(), number)
+        bell.wake()
+        bell.close()
+        assert os.fstat(number).st_size == 0
+        os.close(number)
+
+
+def test_a_child_gives_a_bell_up_that_another_thread_was_just_waking() -> None:
+    bell = Bell(None)
+    held, over = threading.Event(), threading.Event()
+
+    def wake() -> None:
+        with bell._lock:
+            held.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    held.wait(10)
+    assert in_child(lambda: (bell.abandon(), bell.wake())) == "(None, None)"
+    over.set()
+    thread.join()
+    bell.close()
 
 
 def test_ringing_a_thousand_times_without_a_listener_awake_is_no_harm(tmp_path: Path) -> None:

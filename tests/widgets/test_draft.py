@@ -9,6 +9,8 @@ from orchstate.widgets.style import is_shown
 from tests.widgets.tree import from_page, shown, typed, words
 
 if TYPE_CHECKING:
+    import pytest
+
     from orchstate.config import Config
     from orchstate.widgets.config_form import ConfigForm
 
@@ -90,6 +92,24 @@ def test_what_is_half_typed_is_not_in_the_store_and_outlives_a_change_of_anythin
     gpt.model = "another"
     assert (entry.value, gpt.model) == ("my-mo", "another")
     assert "Changed to 'another' elsewhere while you were typing." in words(row.box)
+
+
+def test_whoever_was_overtaken_is_told_so_also_after_a_pause(
+    gpt: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchstate.widgets.rows._PAUSE_S", 0.02)
+
+    async def type_and_pause() -> tuple[str, bool]:
+        row, entry = model_row(gpt.form())
+        typed(entry, "mine")
+        gpt.model = "theirs"
+        await asyncio.sleep(0.1)
+        assert row.unsaved is not None
+        return words(row.unsaved.box), "orch-urgent" in row.unsaved.box._dom_classes
+
+    said, is_urgent = asyncio.run(type_and_pause())
+    assert "Changed to 'theirs' elsewhere while you were typing." in said
+    assert is_urgent
 
 
 def test_whoever_was_overtaken_keeps_theirs_with_enter_and_not_by_leaving(gpt: Config) -> None:
@@ -179,7 +199,75 @@ def test_what_is_half_typed_when_its_field_goes_is_named(gpt: Config) -> None:
     entry = form.rows["organization"].control.widgets[0]  # type: ignore[union-attr]
     typed(entry, "org-1")
     gpt.provider = "anthropic"
-    assert "Not saved, because it was only half typed: 'org-1' in Organization" in words(form.status.box)
+    assert "Not saved, because the field is gone: 'org-1' in Organization." in words(form.status.box)
+
+
+def test_what_goes_on_in_another_provider_is_entered_by_whatever_is_done_next(gpt: Config) -> None:
+    form = gpt.form()
+    typed(model_row(form)[1], "my-model")
+    gpt.provider = "anthropic"
+    from_page(form.rows["name"].control.widgets[0], value="claude")  # type: ignore[union-attr]
+    assert (gpt.name, gpt.model) == ("claude", "my-model")
+
+
+def test_what_was_refused_goes_on_in_the_fields_of_another_provider(gpt: Config) -> None:
+    form = gpt.form()
+    for path, text in (("temperature", "many"), ("name", " ")):
+        from_page(form.rows[path].control.widgets[-1], value=text)  # type: ignore[union-attr]
+    gpt.provider = "anthropic"
+    for path, text in (("temperature", "many"), ("name", " ")):
+        row = form.rows[path]
+        assert row.control.widgets[-1].value == text  # type: ignore[union-attr]
+        assert "orch-error" in words(row.box)
+    assert form.status.unsaved == ["Name", "Temperature"]
+
+
+def test_what_another_provider_takes_is_offered_to_be_saved_there(gpt: Config) -> None:
+    gpt.update(provider="anthropic")
+    form = gpt.form()
+    from_page(form.rows["temperature"].control.widgets[-1], value="1.5")  # type: ignore[union-attr]
+    gpt.provider = "openai"
+    row = form.rows["temperature"]
+    assert isinstance(row, FieldRow)
+    assert "Not saved: it was refused, and would be taken now." in words(row.box)
+    row.unsaved.save.click()  # type: ignore[union-attr]
+    assert gpt.temperature == 1.5
+
+
+def test_headers_that_were_refused_go_on_in_another_provider_and_are_named_when_left(gpt: Config) -> None:
+    form = gpt.form()
+    form._fields.fold.turn(is_open=True)  # type: ignore[union-attr]
+    from_page(form.rows["headers"].control.widgets[0], value="X-Team")  # type: ignore[union-attr]
+    gpt.provider = "anthropic"
+    assert "'X-Team' has no colon" in words(form.rows["headers"].box)
+    assert form.leave() == "Not saved in gpt: 'X-Team' in Extra headers."
+
+
+def test_what_was_left_in_a_folded_field_unfolds_those_of_another_provider(gpt: Config) -> None:
+    form = gpt.form()
+    form._fields.fold.turn(is_open=True)  # type: ignore[union-attr]
+    from_page(form.rows["headers"].control.widgets[0], value="X-Team")  # type: ignore[union-attr]
+    form._fields.fold.turn(is_open=False)  # type: ignore[union-attr]
+    gpt.provider = "anthropic"
+    assert form._fields.fold.is_open  # type: ignore[union-attr]
+    assert "'X-Team' has no colon" in words(form.rows["headers"].box)
+
+
+def test_what_was_refused_when_its_field_goes_is_named(gpt: Config) -> None:
+    form = gpt.form()
+    form._fields.fold.turn(is_open=True)  # type: ignore[union-attr]
+    entry = form.rows["organization"].control.widgets[0]  # type: ignore[union-attr]
+    from_page(entry, value="org\x07")
+    gpt.provider = "anthropic"
+    assert "Not saved, because the field is gone: 'org\\x07' in Organization." in words(form.status.box)
+
+
+def test_what_would_be_taken_by_now_is_named_when_the_form_is_left(gpt: Config) -> None:
+    gpt.data_residency = "eu"
+    form = gpt.form()
+    from_page(form.rows["base_url"].control.widgets[-1], value="http://127.0.0.1:9/v1")  # type: ignore[union-attr]
+    gpt.data_residency = None
+    assert form.leave().startswith("Not saved in gpt: 'http://127.0.0.1:9/v1' in ")
 
 
 def test_an_entry_that_was_refused_because_of_another_field_is_judged_again_when_that_changes(
@@ -208,3 +296,13 @@ def test_what_was_refused_is_not_called_saved(gpt: Config) -> None:
     assert "orch-ok" not in form.status._text.value
     from_page(entry, value="0.4")
     assert "Not saved" not in words(form)
+
+
+def test_a_refused_text_that_was_typed_on_and_taken_back_stays_refused(gpt: Config) -> None:
+    row = gpt.form().rows["temperature"]
+    entry = row.control.widgets[1]  # type: ignore[union-attr]
+    from_page(entry, value="3")
+    typed(entry, "34")
+    typed(entry, "3")
+    assert entry.value == "3"
+    assert "too large" in words(row.box)

@@ -79,6 +79,28 @@ class TestTyping:
         assert "This is the mask that stands for a key" in words(row.box)
         assert not gpt.api_key.is_set
 
+    def test_a_refused_key_is_named_as_not_saved(self, gpt: Config) -> None:
+        form = cast("ConfigForm", gpt.form())
+        from_page(form.rows["api_key"].entry, value="********")  # type: ignore[union-attr]
+        assert "Not saved: API key." in words(form.status.box)
+        from_page(form.rows["api_key"].entry, value=KEY)  # type: ignore[union-attr]
+        assert "Not saved" not in words(form.status.box)
+
+    def test_a_key_that_is_needed_is_asked_for_and_what_it_is_for_is_no_warning(self, gpt: Config) -> None:
+        notes = row_of(gpt)._note.value.split("</div>")
+        assert ["orch-hint" in notes[0], "orch-warning" in notes[1]] == [True, True]
+        assert "Belongs to a project, or to you. It is kept out of the notebook." in notes[0]
+        assert "Needed before this can be used." in notes[1]
+
+    def test_a_vault_at_home_is_named_in_short(
+        self, in_vault: Config, vault: VaultStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(vault.path.parent))
+        monkeypatch.setenv("USERPROFILE", str(vault.path.parent))
+        row = row_of(in_vault)
+        from_page(row.entry, value=KEY)
+        assert "Keys are in the encrypted vault '~/vault.json'." in words(row.box)
+
     def test_saving_nothing_asks_for_the_key(self, gpt: Config) -> None:
         row = row_of(gpt)
         row.save.click()
@@ -330,6 +352,27 @@ class TestVault:
         assert "Type the passphrase first." in words(row.box)
         assert row._outcome.waiting is not None
 
+    def test_a_waiting_key_is_named_as_not_saved_until_it_is(self, in_vault: Config) -> None:
+        form = cast("ConfigForm", in_vault.form())
+        row = cast("SecretRow", form.rows["api_key"])
+        in_vault._state.flush()
+        from_page(row.entry, value=KEY)
+        assert "Not saved: API key." in words(form.status.box)
+        from_page(form.rows["temperature"].control.widgets[1], value="9")  # type: ignore[union-attr]
+        assert "Not saved: API key, Temperature." in words(form.status.box)
+        choose_passphrase(row)
+        assert in_vault.api_key.is_set
+        in_vault._state.flush()
+        assert "Not saved: Temperature." in words(form.status.box)
+
+    def test_a_waiting_key_that_is_dropped_is_not_named_any_more(self, in_vault: Config) -> None:
+        form = cast("ConfigForm", in_vault.form())
+        row = cast("SecretRow", form.rows["api_key"])
+        in_vault._state.flush()
+        from_page(row.entry, value=KEY)
+        row.cancel.click()
+        assert "Saved (revision 1)" in words(form.status.box)
+
     def test_a_waiting_key_can_be_dropped(self, in_vault: Config) -> None:
         row = row_of(in_vault)
         from_page(row.entry, value=KEY)
@@ -360,6 +403,7 @@ class TestVault:
     def test_a_passphrase_is_in_no_state(self, in_vault: Config) -> None:
         form = in_vault.form()
         row = cast("SecretRow", form.rows["api_key"])
+        in_vault._state.flush()
         from_page(row.entry, value=KEY)
         from_page(row.vault.passphrase, value=PASSPHRASE)
         assert PASSPHRASE not in str([widget.get_state() for widget in all_of(form)])

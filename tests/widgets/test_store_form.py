@@ -177,6 +177,9 @@ class TestBrowsing:
         assert form.form is not None
         entry = form.form.rows["name"].control.widgets[0]  # type: ignore[union-attr]
         assert all(part.disabled for part in (entry, form.new.create, form.list.new, form.use))
+        assert form.form.check.test.disabled
+        assert "Saved" not in words(form.form.status.box)
+        assert "Not followed any more, since revision 1." in words(form.form.status.box)
 
     def test_new_asks_for_a_provider_and_going_back_does_not(self, store: Store, gpt: Config) -> None:
         form = cast("StoreForm", store.form())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,10 @@ import ipywidgets
 import pytest
 
 from orchstate.widgets import turns
-from tests.widgets.tree import all_of
+from tests.widgets.tree import KEY, all_of, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orchstate.config import Config
     from orchstate.store import Store
@@ -33,6 +34,11 @@ def restless() -> Iterator[None]:
 
 def sends(widget: Any, **state: Any) -> None:
     widget._handle_msg({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+
+
+def press(button: Any) -> None:
+    content = {"method": "custom", "content": {"event": "click"}}
+    button._handle_msg({"content": {"data": content}, "buffers": []})
 
 
 def drag(slider: Any) -> threading.Thread:
@@ -93,9 +99,89 @@ def test_everything_that_hears_pages_waits_for_its_turn(store: Store, gpt: Confi
 
 def test_a_view_that_is_collected_waits_for_nobody(gpt: Config) -> None:
     form: Any = gpt.form()
-    with turns.turn:
+    with turns.turns.take():
         thread = threading.Thread(target=form.__del__)
         thread.start()
         thread.join(20)
         assert not thread.is_alive()
     assert form.comm is None
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_what_an_undo_did_stays_said_when_the_page_has_asked_for_it(gpt: Config) -> None:
+    form: ConfigForm = gpt.form()
+    gpt.api_key = KEY
+    press(form.delete.ask)
+    press(form.delete.yes)
+    press(form.undo)
+    assert gpt._state.seen(gpt.id) is not None
+    assert "Undone: gpt." in words(form.status.box)
+    assert "enter it again: api_key of gpt." in words(form.status.box)
+    press(form.undo)
+    assert "Undone: gpt." not in words(form.status.box)
+
+
+def test_what_an_undo_of_the_provider_did_stays_said(gpt: Config) -> None:
+    form: ConfigForm = gpt.form()
+    gpt.provider = "ollama"
+    press(form.undo)
+    assert "Undone: provider of gpt." in words(form.status.box)
+
+
+def test_a_cell_does_not_wait_for_a_page(gpt: Config) -> None:
+    form: ConfigForm = gpt.form()
+    slider = form.rows["temperature"].control.widgets[0]
+    entered, left = threading.Event(), threading.Event()
+
+    def page() -> None:
+        with turns.turns.take():
+            entered.set()
+            left.wait(20)
+
+    thread = threading.Thread(target=page)
+    thread.start()
+    entered.wait(20)
+    gpt.temperature = 0.75
+    assert slider.value != 0.75
+    left.set()
+    thread.join(20)
+    assert slider.value == 0.75
+
+
+def test_what_was_left_and_raises_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+    own = turns.Turns()
+    with own.take():
+        in_thread(lambda: own.do(lambda: 1 / 0))
+        in_thread(lambda: own.do(lambda: done.append(1)))
+        assert done == []
+    assert done == [1]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_observers_of_people_are_called_out_of_turn(store: Store, gpt: Config) -> None:
+    form: ConfigForm = gpt.form()
+    other = store.configs.create("openai", name="other").form()
+    gpt.observe(lambda change: in_thread(other.close), "temperature")
+    sends(form.rows["temperature"].control.widgets[0], value=0.5)
+    assert (gpt.temperature, other.comm) == (0.5, None)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_forms_show_what_a_page_enters_while_a_block_runs(fails: bool, store: Store, gpt: Config) -> None:
+    forms: list[ConfigForm] = [gpt.form(), gpt.form()]
+    sliders = [form.rows["temperature"].control.widgets[0] for form in forms]
+    other = store.configs.create("openai", name="other")
+    with contextlib.suppress(RuntimeError), store.transaction():
+        in_thread(lambda: sends(sliders[0], value=0.5))
+        other.seed = 1
+        if fails:
+            raise RuntimeError
+    assert gpt.temperature == 0.5
+    assert [slider.value for slider in sliders] == [0.5, 0.5]
