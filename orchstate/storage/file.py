@@ -1,0 +1,303 @@
+"""The file of a store: opened, locked, watched, and closed before forks.
+
+- What is committed, and every checkpoint, happens under a lock on a file beside the store,
+  so that waiting processes queue instead of polling, and no two of them checkpoint at once.
+- The file is never opened by other means than SQLite: closing such a handle would drop the
+  locks of this process.
+- It survives forks: it is closed before one and opened again when next needed. In the
+  child every use raises, and nothing of the parent is disturbed.
+
+There are two connections to it, one for committing and one for reading, each used by one
+thread at a time; a store in memory has a single one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from orchstate.errors import (
+    ClosedError,
+    ForkedStoreError,
+    ReadOnlyError,
+    StoreError,
+    StoreLockedError,
+    StoreWriteError,
+)
+from orchstate.locks import FairLock
+from orchstate.storage import forks, schema
+from orchstate.storage.bell import Bell
+from orchstate.storage.connection import connect, fetch, impatience, translated, unopened
+from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
+from orchstate.storage.presence import Presence, check_companions, remember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+# A fork waits this long for processes that are just committing, and then goes on without.
+_FORK_PATIENCE_S: Final = 0.2
+
+
+class StoreFile:
+    """A store's SQLite file as one process has it open, or a database in memory.
+
+    Parameters
+    ----------
+    path
+        The file, made with its folders when missing; None for a store in memory.
+    read_only
+        Whether nothing may be written; then the file has to exist.
+    mode
+        Journal mode; None for the fastest one that is safe for the file.
+    timeout_s
+        How long to wait for a lock that another program holds, in seconds.
+
+    Raises
+    ------
+    StoreError
+        If the path is a folder, may not be read, is not a database, or is another program's.
+    ReadOnlyError
+        If the file or its folder may not be written and `read_only` is not set.
+    StoreLockedError
+        If another program keeps the file locked.
+    NewerSchemaError
+        If a newer version wrote it.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        read_only: bool = False,
+        mode: JournalMode | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._timeout_s = timeout_s
+        self.journal_mode = ""
+        self._closed = self._forked = False
+        self._write_mutex = threading.RLock()
+        self._read_mutex = threading.RLock() if path else self._write_mutex
+        self._writing_or_none: sqlite3.Connection | None = None
+        self._reading_or_none: sqlite3.Connection | None = None
+        self._presence: Presence | None = None
+        self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
+        made = prepare(path, read_only=read_only) if path else ()
+        try:
+            self._set_up(mode)
+        except BaseException as error:
+            self._close_connections(patience_s=None)
+            discard(made)
+            if isinstance(error, sqlite3.Error):
+                raise unopened(error, path, read_only=read_only) from error
+            raise
+        self._bell = Bell(path)
+        self._version = self._data_version()
+        forks.guard(self)
+
+    @property
+    def place(self) -> str:
+        """What tells this file from a copy of it; for a store in memory, its id."""
+        # The number of the file alone: that of its device may change from one mount to the next.
+        return f"{self.path.stat().st_ino:x}" if self.path else self.store_id[:8]
+
+    # -- being there ----------------------------------------------------------------
+
+    def verify(self) -> int:
+        """Return the number of the last commit, where the store's file is still the one that was opened.
+
+        Raises
+        ------
+        StoreMovedError
+            If it was, by something else than a copy that goes on where it was.
+        """
+        with self._write_mutex:
+            has_looked = self._verify()
+        return self._presence.seq if self._presence and has_looked else self.seq()
+
+    def _verify(self) -> bool:
+        self._check_usable()
+        try:
+            if self._presence and self._presence.has_moved:
+                self._follow(self._presence)
+            return self._check_content()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def _follow(self, presence: Presence) -> None:
+        presence.follow()
+        with self._read_mutex:
+            self._close_connections(0.0)
+        self._version = -1
+
+    def _check_content(self) -> bool:
+        return self._presence is not None and self._presence.check_content(self._writing)
+
+    # -- reading --------------------------------------------------------------------
+
+    def seq(self) -> int:
+        """Return the number of the last commit."""
+        return int(self.query("SELECT seq FROM clock")[0][0])
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a reading SQL statement."""
+        with self._read_mutex:
+            self._check_usable()
+            try:
+                return fetch(self._reading, sql, parameters)
+            except sqlite3.Error as error:
+                raise translated(error, self.path) from error
+
+    # -- waiting --------------------------------------------------------------------
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until woken, or until others may have committed; return whether they may have."""
+        self._check_usable()
+        rung = self._bell.wait(min(timeout_s, self._bell.poll_s) if self.path else timeout_s)
+        if self._presence and self._presence.has_moved:
+            return True
+        version = self._data_version()
+        moved, self._version = version != self._version, version
+        return rung or moved
+
+    def wake(self) -> None:
+        """End a running or the next :meth:`wait`, from any thread."""
+        self._bell.wake()
+
+    def _data_version(self) -> int:
+        with self._write_mutex:
+            self._check_usable()
+            try:
+                with impatience(self._writing, self._timeout_s):
+                    return int(self._writing.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                # Locked just now: look at the data themselves.
+                return -1
+
+    # -- forks ----------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Wait for running statements and close the file: a child must inherit nothing of SQLite's."""
+        self._write_mutex.acquire()
+        self._read_mutex.acquire()
+        if self.path:
+            self._close_connections(_FORK_PATIENCE_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on; the file is opened again when it is next needed."""
+        self._read_mutex.release()
+        self._write_mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        """Disable the inherited engine without touching what the parent uses."""
+        self._forked = True
+        self._bell.abandon()
+        self._read_mutex.release()
+        self._write_mutex.release()
+
+    # -- connections ----------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release everything; harmless when repeated."""
+        with self._write_mutex, self._read_mutex:
+            if self._closed or self._forked:
+                return
+            self._close_connections(self._timeout_s)
+            self._closed = True
+        self._bell.close()
+
+    @property
+    def _writing(self) -> sqlite3.Connection:
+        if self._writing_or_none is None:
+            self._writing_or_none = self._connected()
+        return self._writing_or_none
+
+    @property
+    def _reading(self) -> sqlite3.Connection:
+        if self.path is None:
+            return self._writing
+        if self._reading_or_none is None:
+            self._reading_or_none = self._connected()
+        return self._reading_or_none
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._presence:
+            self._presence.check()
+        return connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+
+    def _close_connections(self, patience_s: float | None) -> None:
+        # Closing the last WAL connection checkpoints, so it happens under the lock where that can be had.
+        lock = self._lock if patience_s is not None else None
+        with contextlib.suppress(OSError):
+            if lock:
+                lock.acquire(patience_s or 0.0)
+        try:
+            for connection in (self._reading_or_none, self._writing_or_none):
+                if connection:
+                    connection.close()
+            self._reading_or_none = self._writing_or_none = None
+        finally:
+            if lock:
+                lock.release()
+
+    def _set_up(self, mode: JournalMode | None) -> None:
+        if self.path:
+            check_companions(self.path, self.path.with_name(f"{self.path.name}.lock"))
+        connection = self._writing
+        if self.path:
+            schema.check_identity(connection, self.path)
+        if not self.read_only:
+            with self._locked():
+                if self.path:
+                    # Fails harmlessly while others have it open in WAL; then that is what it is.
+                    with contextlib.suppress(sqlite3.OperationalError):
+                        connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
+                schema.migrate(connection)
+                if self._lock:
+                    remember(self._lock, schema.store_id(connection))
+        elif not schema.version_of(connection):
+            raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read. Check the path.")
+        self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        self.store_id = schema.store_id(connection)
+        if self.path:
+            self._presence = Presence(self.path, connection, self.store_id)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._lock:
+            yield
+            return
+        try:
+            is_ours = self._lock.acquire(timeout_s=self._timeout_s)
+        except PermissionError as error:
+            raise ReadOnlyError(
+                f"{error.filename!r} may not be written: {error.strerror}. "
+                "Open the store with read_only=True, or make this file writable."
+            ) from error
+        except OSError as error:
+            raise StoreWriteError(
+                f"{str(self._lock.path)!r} could not be used: {error}. Mend it, or open the store elsewhere."
+            ) from error
+        if not is_ours:
+            raise StoreLockedError(
+                f"{str(self.path)!r} has been locked by another process for {self._timeout_s:g} s. "
+                "Close the program that holds it, or try again."
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _check_usable(self) -> None:
+        if self._forked:
+            raise ForkedStoreError("This store was opened before fork(). Call orchstate.open() in the child.")
+        if self._closed:
+            raise ClosedError("This store is closed. Open it again with orchstate.open().")
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.journal_mode
+        return f"<SqliteEngine {self.path or ':memory:'}: {state}>"
