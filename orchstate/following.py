@@ -1,4 +1,4 @@
-"""What can be observed of a store: its active config, status, pending edits and last error."""
+"""What can be observed of a store: its active config, status, pending edits, last error, and its events."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from traitlets import All, HasTraits
 from traitlets.traitlets import BaseDescriptor
 
 from orchstate.active import Active, ActiveTrait
-from orchstate.errors import LiveObjectError, UnknownFieldError
+from orchstate.errors import LiveObjectError, StoreError, UnknownFieldError, ValidationError, quoted
+from orchstate.state.events import Event
 from orchstate.state.live import no_field, notify
 from orchstate.state.traits import ComputedTrait
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
     from orchstate.state.state import State
@@ -103,7 +106,49 @@ class Followed(HasTraits):
         self._state.delivery.attach()
         self._told = self._followed()
 
+    def subscribe(
+        self, listener: Callable[[Event], object], event: type[Event] | None = None
+    ) -> Callable[[], None]:
+        """Have `listener` called with every committed event, in seq order.
+
+        Parameters
+        ----------
+        listener
+            Called with the event, in the thread that opened the store.
+        event
+            Class of events, such as ``orch.Updated``; None for all.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+
+        Raises
+        ------
+        ValidationError
+            If `listener` cannot be called, or `event` is no class of events.
+
+        Examples
+        --------
+        >>> import orchstate as orch
+        >>> end = store.subscribe(lambda event: print(event.changes), orch.Updated)
+        >>> gpt.temperature = 0.9
+        >>> seq = store.flush()
+        {'temperature': (0.2, 0.9)}
+        >>> end()
+        """
+        self._state.check_usable()
+        if not callable(listener):
+            raise ValidationError(f"{quoted(listener)} cannot be called. Give a function of an event.")
+        if event is not None and not (isinstance(event, type) and issubclass(event, Event)):
+            raise ValidationError(f"{quoted(event)} is no class of events, such as orch.Updated.")
+        return self._state.subscribe(listener, event or Event)
+
     # -- inside -----------------------------------------------------------------------
+
+    def _check_no_transaction(self, name: str) -> None:
+        if self._state.transaction_here:
+            raise StoreError(f"A transaction is still running. Call {name}() after the end of its block.")
 
     def _catch_up(self) -> None:
         self._state.catch_up()

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import uuid
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchstate.active import Active
 from orchstate.cells import CellEnd
 from orchstate.configs import Configs
-from orchstate.errors import SetupError, StoreError, ValidationError, quoted
-from orchstate.following import Followed, Options
+from orchstate.errors import StoreError
 from orchstate.history.history import History
-from orchstate.history.moments import check_snapshot_name
 from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
-from orchstate.models.names import check_label, name_key
-from orchstate.models.profile import SnapshotDocument
+from orchstate.models.names import check_label
 from orchstate.models.settings import SettingsDocument
 from orchstate.origin import origin
 from orchstate.providers.registry import Registry
-from orchstate.state.events import Event
+from orchstate.shared import Shared
 from orchstate.state.state import State
 from orchstate.sweeping import Sweeper
+from orchstate.timed import Timed
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-    from orchstate.exchange.plan import ImportPlan
-    from orchstate.history.moments import When
-    from orchstate.history.past import PastState
+    from orchstate.following import Options
     from orchstate.secrets.secrets import Secrets
-    from orchstate.state.undo import Undone
     from orchstate.storage.sqlite import SqliteEngine
 
 logger = logging.getLogger(__name__)
@@ -46,7 +39,7 @@ logger = logging.getLogger(__name__)
 _CLOSE_S: Final = 10.0
 
 
-class Store(Followed):
+class Store(Timed, Shared):
     """All state of one store, as this notebook sees and changes it.
 
     Made by :func:`orchstate.open`. After :meth:`close`, and in a forked child, what was read before can
@@ -127,16 +120,6 @@ class Store(Followed):
         id = str(uuid.uuid5(uuid.UUID(self.id), "settings:settings:0"))
         return cast("Settings", self._state.singleton(id, SettingsDocument.initial(id)))
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step of this process to undo."""
-        return self._state.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is an undone step to do again."""
-        return self._state.can_redo
-
     # -- editing ----------------------------------------------------------------------
 
     def transaction(self, label: str = "") -> contextlib.AbstractContextManager[None]:
@@ -162,150 +145,6 @@ class Store(Followed):
             del label
             forget(error)
             raise
-
-    def undo(self) -> Undone:
-        """Take back this process's last step, as far as nobody changed it since.
-
-        Returns
-        -------
-        Undone
-            What was put back, and what was left alone.
-
-        Raises
-        ------
-        StoreError
-            If a transaction is still running.
-
-        Examples
-        --------
-        >>> gpt.temperature = 0.9
-        >>> store.undo()
-        <Undone gpt.temperature>
-        >>> gpt.temperature
-        0.2
-        """
-        return self._state.undo()
-
-    def redo(self) -> Undone:
-        """Do again what was undone last.
-
-        Returns
-        -------
-        Undone
-            What was done again, and what was left alone.
-
-        Raises
-        ------
-        StoreError
-            If a transaction is still running.
-
-        Examples
-        --------
-        >>> gpt.temperature = 0.9
-        >>> store.undo(), store.redo()
-        (<Undone gpt.temperature>, <Undone gpt.temperature>)
-        >>> gpt.temperature
-        0.9
-        """
-        return self._state.redo()
-
-    # -- following --------------------------------------------------------------------
-
-    def subscribe(
-        self, listener: Callable[[Event], object], event: type[Event] | None = None
-    ) -> Callable[[], None]:
-        """Have `listener` called with every committed event, in seq order.
-
-        Parameters
-        ----------
-        listener
-            Called with the event, in the thread that opened the store.
-        event
-            Class of events, such as ``orch.Updated``; None for all.
-
-        Returns
-        -------
-        callable
-            Ends the subscription.
-
-        Raises
-        ------
-        ValidationError
-            If `listener` cannot be called, or `event` is no class of events.
-
-        Examples
-        --------
-        >>> import orchstate as orch
-        >>> end = store.subscribe(lambda event: print(event.changes), orch.Updated)
-        >>> gpt.temperature = 0.9
-        >>> seq = store.flush()
-        {'temperature': (0.2, 0.9)}
-        >>> end()
-        """
-        self._state.check_usable()
-        if not callable(listener):
-            raise ValidationError(f"{quoted(listener)} cannot be called. Give a function of an event.")
-        if event is not None and not (isinstance(event, type) and issubclass(event, Event)):
-            raise ValidationError(f"{quoted(event)} is no class of events, such as orch.Updated.")
-        return self._state.subscribe(listener, event or Event)
-
-    # -- time -------------------------------------------------------------------------
-
-    def at(self, when: When) -> PastState:
-        """Return the store as it was: at a seq, a datetime, ISO text, or the name of a snapshot.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such moment.
-        ValidationError
-            If `when` is no moment at all.
-
-        Examples
-        --------
-        >>> seq = store.snapshot("before-tuning")
-        >>> gpt.temperature = 0.9
-        >>> store.at("before-tuning").configs["gpt"].temperature
-        0.2
-        """
-        try:
-            return self.history.at(when)
-        except BaseException as error:
-            del when
-            forget(error)
-            raise
-
-    def snapshot(self, name: str, note: str = "") -> int:
-        """Give this moment a name for :meth:`at`; returns its seq.
-
-        Raises
-        ------
-        DuplicateNameError
-            If there is a snapshot of that name.
-        ValidationError
-            If the name is not valid, or reads as a seq or a time.
-        StoreError
-            If a transaction is still running.
-        FlushError
-            If edits before it could not be committed.
-
-        Examples
-        --------
-        >>> store.snapshot("before-tuning", note="as in the paper")
-        1
-        """
-        self._state.check_usable()
-        try:
-            check_snapshot_name(name)
-            self._check_no_transaction("snapshot")
-            seq = self.flush()
-            self._state.create("snapshot", name, {"seq": seq, "note": note})
-        except BaseException as error:
-            del name, note
-            forget(error)
-            raise
-        self.flush()
-        return seq
 
     # -- outcomes ---------------------------------------------------------------------
 
@@ -401,67 +240,6 @@ class Store(Followed):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    # -- sharing ----------------------------------------------------------------------
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the set-up to one JSON file without secrets; returns its path.
-
-        Raises
-        ------
-        SetupError
-            If the file cannot be written.
-
-        Parameters
-        ----------
-        path
-            The file, replaced if it exists.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile
-        >>> store.export(pathlib.Path(tempfile.mkdtemp()) / "setup.json").name
-        'setup.json'
-        """
-        from orchstate.exchange.export import export
-
-        self._state.check_usable()
-        if not isinstance(path, str | os.PathLike):
-            raise SetupError(f"{quoted(path)} is no path. Name the file to write, such as 'setup.json'.")
-        return export(self, Path(path))
-
-    def plan_import(self, source: Any) -> ImportPlan:
-        """Return what importing a set-up would do here; nothing is changed by it.
-
-        Parameters
-        ----------
-        source
-            Path of a setup file, or its content as text, bytes or dict.
-
-        Raises
-        ------
-        SetupError
-            If it is no setup that this version can read; says where and why.
-        NewerSchemaError
-            If a newer version wrote it.
-
-        Examples
-        --------
-        >>> new = {"name": "new", "provider": "openai"}
-        >>> plan = store.plan_import({"format": "orchstate.setup", "version": 1, "configs": [new]})
-        >>> plan.apply()
-        <ImportResult 1 added (new), 0 changed, 0 skipped; 1 missing>
-        """
-        from orchstate.exchange.plan import plan_import
-
-        self._state.check_usable()
-        try:
-            return plan_import(self, source)
-        except BaseException as error:
-            # It may be a key, or hold one that does not belong there.
-            del source
-            forget(error)
-            raise
-
     # -- views ------------------------------------------------------------------------
 
     def form(self) -> Any:
@@ -487,11 +265,3 @@ class Store(Followed):
         if not known and not view.is_complete("config") and self._state.seq:
             return "configs not read yet"
         return f"{known} config{'' if known == 1 else 's'} in memory"
-
-    def _check_no_transaction(self, name: str) -> None:
-        if self._state.transaction_here:
-            raise StoreError(f"A transaction is still running. Call {name}() after the end of its block.")
-
-    def _snapshots(self) -> dict[str, int]:
-        documents = (self._state.document(id) for id in self._state.ids("snapshot"))
-        return {name_key(found.name): found.seq for found in documents if isinstance(found, SnapshotDocument)}

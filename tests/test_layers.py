@@ -26,7 +26,10 @@ FLOORS: Final = (
     ("cells", "secrets", "storage"),
     ("state",),
     ("history", "exchange", "clients"),
-    ("keyed", "config", "configs", "active", "sweeping", "kinds", "following", "store", "opening"),
+    (
+        *("keyed", "config", "configs", "active", "sweeping", "kinds"),
+        *("following", "timed", "shared", "store", "opening"),
+    ),
     ("widgets",),
     ("testing", "terminal"),
     ("doctor", "lab", "cli", "__main__"),
