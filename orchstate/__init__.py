@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchstate.config import Config
+    from orchstate.conflicts import Conflict
     from orchstate.errors import (
         BackupError,
         ClosedError,
@@ -47,13 +48,23 @@ if TYPE_CHECKING:
     )
     from orchstate.models.secret import SecretRef, env
     from orchstate.opening import aopen, open
-    from orchstate.state.events import ActiveChanged, Created, Deleted, Event, SettingChanged, Updated
+    from orchstate.state.events import (
+        ActiveChanged,
+        ConflictOpened,
+        ConflictResolved,
+        Created,
+        Deleted,
+        Event,
+        SettingChanged,
+        Updated,
+    )
     from orchstate.store import Store
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "orchstate.config": ("Config",),
+    "orchstate.conflicts": ("Conflict",),
     "orchstate.errors": (
         "BackupError",
         "ClosedError",
@@ -85,7 +96,16 @@ _HOMES = {
     ),
     "orchstate.models.secret": ("SecretRef", "env"),
     "orchstate.opening": ("aopen", "open"),
-    "orchstate.state.events": ("ActiveChanged", "Created", "Deleted", "Event", "SettingChanged", "Updated"),
+    "orchstate.state.events": (
+        "ActiveChanged",
+        "ConflictOpened",
+        "ConflictResolved",
+        "Created",
+        "Deleted",
+        "Event",
+        "SettingChanged",
+        "Updated",
+    ),
     "orchstate.store": ("Store",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -95,7 +115,10 @@ __all__ = [
     "BackupError",
     "ClosedError",
     "Config",
+    "Conflict",
     "ConflictError",
+    "ConflictOpened",
+    "ConflictResolved",
     "CorruptStoreError",
     "Created",
     "Deleted",

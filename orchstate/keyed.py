@@ -167,6 +167,11 @@ class Keyed(Record):
         return ref.reading_with(self._services.secrets.read) if ref.is_set else ref
 
 
+def owner_of(ref: SecretRef) -> str:
+    """Return the id of the document that a key was written for."""
+    return ref.name.partition("/")[0]
+
+
 def is_own_key(id: str, ref: SecretRef) -> bool:
     """Whether a key was written for the document of an id, and for no other."""
     return ref.name.startswith(f"{id}/")

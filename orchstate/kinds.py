@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from orchstate.config import Config
 from orchstate.configs import config_kind
+from orchstate.conflicts import Conflict
 from orchstate.models.config import ConfigDocument
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import defaults, leaves
 from orchstate.models.profile import ProfileDocument, SnapshotDocument
 from orchstate.models.settings import SettingsDocument
@@ -34,13 +36,20 @@ class Settings(Record):
 
 def kinds_of(registry: Registry) -> Kinds:
     """Return the kinds of documents in a store, with configs as `registry` defines them."""
-    plain: tuple[type[Document], ...] = (SettingsDocument, ProfileDocument, SnapshotDocument)
+    plain: tuple[type[Document], ...] = (
+        SettingsDocument,
+        ProfileDocument,
+        SnapshotDocument,
+        ConflictDocument,
+    )
     kinds = [config_kind(registry), *map(plain_kind, plain)]
     return {kind.name: kind for kind in kinds}
 
 
 def record_class(document_class: type[Document]) -> type[Record]:
     """Return the record class that shows documents of a class."""
-    if issubclass(document_class, ConfigDocument):
-        return derive(document_class, Config)
-    return derive(document_class, Settings if issubclass(document_class, SettingsDocument) else Record)
+    bases = ((ConfigDocument, Config), (SettingsDocument, Settings), (ConflictDocument, Conflict))
+    for known, base in bases:
+        if issubclass(document_class, known):
+            return derive(document_class, base)
+    return derive(document_class, Record)

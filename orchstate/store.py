@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from orchstate.active import Active
 from orchstate.cells import CellEnd
 from orchstate.configs import Configs
+from orchstate.conflicts import Conflicts
 from orchstate.errors import StoreError
 from orchstate.history.history import History
 from orchstate.keyed import Services
@@ -58,6 +59,7 @@ class Store(Timed, Shared):
     providers: Registry
     secrets: Secrets
     configs: Configs
+    conflicts: Conflicts
     history: History
 
     def __init__(self, engine: SqliteEngine, journal: Any, options: Options, secrets: Secrets) -> None:
@@ -76,6 +78,7 @@ class Store(Timed, Shared):
             changed=self._tell,
         )
         self.configs = Configs(self._state, "config")
+        self.conflicts = Conflicts(self._state)
         self.history = History(
             engine,
             kinds,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import OrchstateError, StoreError
-from orchstate.keyed import is_own_key, was_written_at
+from orchstate.keyed import is_own_key, owner_of, was_written_at
+from orchstate.models.config import ConfigDocument
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.secret import references
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from orchstate.state.state import State
 
 logger = logging.getLogger(__name__)
+
+_HOLDERS: Final = (ConfigDocument.kind, ConflictDocument.kind)
 
 
 class Sweeper:
@@ -49,8 +53,13 @@ class Sweeper:
         except StoreError as error:
             logger.warning("Whether a key is still used could not be seen, so it is kept: %s", error)
             return
-        if ref not in references(now.body() if now else {}):
+        if ref not in references(now.body() if now else {}) and not self._is_in_question(ref):
             self._state.in_background(partial(self._delete, ref))
+
+    def _is_in_question(self, ref: SecretRef) -> bool:
+        """Whether an open conflict may still bring a key into use."""
+        open_ones = map(self._state.seen, self._state.listed(ConflictDocument.kind))
+        return any(ref in references(conflict.body()) for conflict in open_ones if conflict)
 
     def _delete(self, ref: SecretRef) -> None:
         try:
@@ -59,9 +68,10 @@ class Sweeper:
             logger.warning("A key that is not used any more could not be removed: %s", error)
 
     def _follow(self, event: Event) -> None:
-        if event.external or event.kind != "config":
+        if event.external or event.kind not in _HOLDERS:
             return
         which = 1 if event.seq is None else 0
         for change in event.changes.values():
             for ref in references(change[which]):
-                self.drop_unused(event.id, ref)
+                # A conflict has the keys of the documents that it is about.
+                self.drop_unused(owner_of(ref), ref)

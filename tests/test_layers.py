@@ -27,7 +27,7 @@ FLOORS: Final = (
     ("state",),
     ("history", "exchange", "clients"),
     (
-        *("keyed", "config", "configs", "active", "sweeping", "kinds"),
+        *("keyed", "config", "configs", "conflicts", "active", "sweeping", "kinds"),
         *("following", "timed", "shared", "store", "opening"),
     ),
     ("widgets",),

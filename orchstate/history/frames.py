@@ -13,12 +13,13 @@ import pandas as pd
 from orchstate.errors import NotFoundError
 from orchstate.models.document import ENVELOPE
 from orchstate.models.secret import is_reference, masked
-from orchstate.models.values import is_same
+from orchstate.models.values import is_same, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from orchstate.models.conflict import ConflictDocument
     from orchstate.state.record import Record
     from orchstate.storage.engine import Revision, Row
 
@@ -44,6 +45,18 @@ DIFF: Final = {
     "field": "string",
     "old": "object",
     "new": "object",
+}
+CONFLICTS: Final = {
+    "conflict": "string",
+    "kind": "category",
+    "name": "string",
+    "cause": "category",
+    "field": "string",
+    "base": "object",
+    "theirs": "object",
+    "ours": "object",
+    "by": "string",
+    "at": "datetime64[us, UTC]",
 }
 _REVISION: Final = {"seq": "int64", "at": "datetime64[us, UTC]", "op": "category", "actor": "category"}
 _CONFIGS: Final = {
@@ -154,6 +167,26 @@ def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
     columns |= {column: [body.get(path) for body in bodies] for path, column in further.items()}
     index = pd.Index([document.name for document in documents], dtype="string", name="name")
     return _frame(columns, _CONFIGS | dict.fromkeys(further.values(), "object"), index)
+
+
+def conflicts_frame(conflicts: Iterable[ConflictDocument]) -> pd.DataFrame:
+    """Return one row per field in question, with the columns of ``CONFLICTS``.
+
+    An edit of which no field is in question, such as a deletion, has one row without a field.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in CONFLICTS}
+    for conflict in conflicts:
+        for path in conflict.fields or (None,):
+            sides = (shown(to_plain(side.get(path))) for side in _sides(conflict))
+            row = [conflict.name, conflict.target_kind, conflict.target_name, conflict.cause, path, *sides]
+            row += [conflict.user_id, _utc(conflict.created_at)]
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return _frame(columns, CONFLICTS, None)
+
+
+def _sides(conflict: ConflictDocument) -> tuple[Mapping[Any, Any], ...]:
+    return conflict.base, conflict.theirs, conflict.ours
 
 
 def _free(path: str, taken: Container[str]) -> str:

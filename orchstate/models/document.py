@@ -59,6 +59,8 @@ class Document(BaseModel):
     schema_version: ClassVar[int] = 1
     groups: ClassVar[tuple[frozenset[str], ...]] = ()
     """Paths that belong together: in a conflict they win or lose as one."""
+    is_undisputed: ClassVar[bool] = False
+    """Whether the last commit counts whatever the settings say, since nobody would want to be asked."""
 
     id: str
     name: str

@@ -15,6 +15,7 @@ class ProfileDocument(Document):
     """What belongs to one user of a store; its name is the user's."""
 
     kind: ClassVar[str] = "profile"
+    is_undisputed: ClassVar[bool] = True
 
     active: str | None = None
     """Id of the config that is in use, None when none is chosen."""

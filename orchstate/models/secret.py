@@ -13,6 +13,8 @@ from orchstate.models.variables import variable_problem
 SecretSource = Literal["none", "keyring", "vault", "env", "memory"]
 MASK = "********"
 _SOURCES = frozenset(get_args(SecretSource))
+# References that no edit makes invalid: to nothing, and to a variable of the environment.
+_LASTING = ("none", "env")
 
 
 class SecretRef(BaseModel):
@@ -141,3 +143,16 @@ def references(plain: Any) -> Iterator[SecretRef]:
     items = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list | tuple) else ()
     for item in items:
         yield from references(item)
+
+
+def keys_in(plain: Any) -> set[SecretRef]:
+    """Return the keys that a plain JSON value refers to and that are gone once nothing does.
+
+    A variable of the environment is none of these: no edit removes it.
+
+    Examples
+    --------
+    >>> keys_in({"api_key": {"source": "env", "name": "KEY"}})
+    set()
+    """
+    return {ref for ref in references(plain) if ref.source not in _LASTING}

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from orchstate.models.conflict import Policy
 from orchstate.models.document import Document, datetime_of
 from orchstate.models.values import Section, Whole
 
@@ -20,12 +21,21 @@ class AgentSettings(Section):
     """How often a failed call is tried again, 0 to 10."""
 
 
+class SyncSettings(Section):
+    """What happens where several notebooks edit one store."""
+
+    conflict_resolution: Policy = Field("last-write-wins", title="When two change the same field")
+    """``"last-write-wins"``: the last commit counts; ``"merge"``: a function that was given to
+    ``store.conflicts.merge_with()`` decides; ``"prompt"``: a person does, in ``store.conflicts``."""
+
+
 class SettingsDocument(Document):
     """Settings that belong to the store, shared by all who use it."""
 
     kind: ClassVar[str] = "settings"
 
     agents: AgentSettings = Field(default_factory=AgentSettings)
+    sync: SyncSettings = Field(default_factory=SyncSettings)
 
     @classmethod
     def initial(cls, id: str) -> SettingsDocument:

@@ -42,7 +42,8 @@ class FrozenMap(dict[str, Any]):
         return FrozenMap, (dict(self),)
 
 
-def _tuple_of(value: Any) -> Any:
+def tuple_of(value: Any) -> Any:
+    """Return a list or a set as a tuple, in one order everywhere; anything else as it is."""
     if isinstance(value, set | frozenset):
         # A set has another order in every process; what is stored should not.
         return tuple(sorted(value, key=str))
@@ -147,7 +148,7 @@ Whole = Annotated[int, BeforeValidator(to_whole)]
 """A whole number, stored as a plain int whatever kind it was given as."""
 Text = Annotated[str, AfterValidator(_check_text)]
 """Text that can be stored: not too long, and no half of a surrogate pair."""
-Strings = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of), AfterValidator(_limited_tuple)]
+Strings = Annotated[tuple[Text, ...], BeforeValidator(tuple_of), AfterValidator(_limited_tuple)]
 StringMap = Annotated[dict[Text, Annotated[Text, Strict()]], AfterValidator(_limited_map)]
 PlainMap = Annotated[dict[str, Any], AfterValidator(_plain_map)]
 """Any JSON object, frozen all the way down."""

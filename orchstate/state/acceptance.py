@@ -20,6 +20,7 @@ from orchstate.errors import (
     LimitExceededError,
     NotFoundError,
     ReadOnlyError,
+    StoreError,
     StoreWriteError,
     ValidationError,
 )
@@ -89,6 +90,11 @@ class Acceptance(Present):
         self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
         self._writer.start()
 
+    @property
+    def actor(self) -> str:
+        """Who edits here."""
+        return self._origin().actor
+
     def check_writable(self) -> None:
         """Refuse edits to a closed, inherited or read-only state."""
         self.check_usable()
@@ -113,6 +119,19 @@ class Acceptance(Present):
         if transaction:
             transaction.afterwards.append(callback)
         return transaction is not None
+
+    def receipt_here(self) -> Receipt:
+        """Return the receipt of the running block.
+
+        Raises
+        ------
+        StoreError
+            If none runs.
+        """
+        transaction = self.transaction_here
+        if transaction is None:
+            raise StoreError("No transaction is running.")
+        return transaction.receipt
 
     def new_transaction(self, label: str) -> Transaction:
         """Return a transaction that has not begun."""

@@ -1,55 +1,98 @@
 """What becomes of an intent, given the rows that it meets: the one place where conflicts are decided.
 
-Pure: it reads rows through the snapshot that it is given and returns what to write.
+Pure: it reads rows through the snapshot that it is given and returns what to write. An
+intent that cannot be applied beside what others did becomes a conflict: a document that has
+both sides, so that nothing is silently overwritten and nobody has to be there to see it.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from orchstate.models.canonical import canonical
+from orchstate.models.conflict import NEXT_STEP, ConflictDocument, Meeting, Policy
 from orchstate.models.document import Document, datetime_of, leaves, plain_defaults
 from orchstate.models.merge import merge
 from orchstate.models.names import name_key
+from orchstate.models.settings import SettingsDocument
 from orchstate.models.values import is_same, to_plain
 from orchstate.storage.engine import Decision, Write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchstate.models.conflict import Cause
     from orchstate.models.intent import Intent, Operation
     from orchstate.state.kinds import Kinds
     from orchstate.storage.engine import Decide, Row, Snapshot
 
 
+_POLICY: Final = "sync.conflict_resolution"
+
+
 class _RefusedError(Exception):
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.reason)
-        self.decision = decision
+    """An intent cannot be: nobody has to decide about it."""
+
+    def __init__(self, reason: str, error: str) -> None:
+        super().__init__(reason)
+        self.decision = Decision("rejected", (), reason, error)
+
+
+class _MeetingError(Exception):
+    """An intent met something, and somebody has to decide."""
+
+    def __init__(self, meeting: Meeting) -> None:
+        super().__init__(meeting.reason)
+        self.meeting = meeting
 
 
 def decider(kinds: Kinds) -> Decide:
     """Return the function that decides on intents for documents of these kinds."""
 
     def decide(snapshot: Snapshot, intent: Intent, writer: str) -> Decision:
-        writes: list[Write] = []
-        renamed: list[Write] = []
-        merged = False
         try:
-            for operation in intent.operations:
-                row = snapshot.get(operation.id)
-                write, with_others = _decide(kinds, row, operation, intent, writer)
-                merged |= with_others
-                if write:
-                    writes.append(write)
-                    renamed += [write] if _has_new_name(row, write) else []
-            _check_names(snapshot, renamed, writes)
+            return _decide_all(kinds, snapshot, intent, writer)
         except _RefusedError as refused:
             return refused.decision
-        return Decision("merged" if merged else "committed", tuple(writes))
+        except _MeetingError as error:
+            return _opened(error.meeting, intent, writer)
 
     return decide
+
+
+def _decide_all(kinds: Kinds, snapshot: Snapshot, intent: Intent, writer: str) -> Decision:
+    writes: list[Write] = []
+    renamed: list[tuple[Operation, Write]] = []
+    merged = False
+    for operation in intent.operations:
+        row = snapshot.get(operation.id)
+        write, with_others = _Deciding(kinds, snapshot, intent, operation, writer).decide(row)
+        merged |= with_others
+        if write:
+            writes.append(write)
+            renamed += [(operation, write)] if _has_new_name(row, write) else []
+    _check_names(snapshot, renamed, writes)
+    return Decision("merged" if merged else "committed", tuple(writes))
+
+
+def _opened(meeting: Meeting, intent: Intent, writer: str) -> Decision:
+    """Return the decision that keeps an intent as a conflict instead of applying it."""
+    conflict = ConflictDocument.opened(intent, writer, meeting)
+    body = conflict.body()
+    write = Write(
+        verb="create",
+        id=conflict.id,
+        kind=conflict.kind,
+        name=conflict.name,
+        schema=conflict.schema_version,
+        body=canonical(body),
+        diff=canonical({path: [None, value] for path, value in body.items()}),
+        created_us=intent.at_us,
+        updated_us=intent.at_us,
+        user=conflict.user_id,
+    )
+    return Decision("conflict", (write,), meeting.reason, "ConflictError")
 
 
 def decode(kinds: Kinds, row: Row) -> Document:
@@ -84,30 +127,95 @@ def flat(document: Document) -> dict[str, Any]:
     return values | {key: to_plain(value) for key, value in (document.__pydantic_extra__ or {}).items()}
 
 
-def _decide(
-    kinds: Kinds, row: Row | None, operation: Operation, intent: Intent, writer: str
-) -> tuple[Write | None, bool]:
-    alive = row is not None and not row.deleted
-    if operation.verb == "create":
-        if row is None or not alive:
-            return _created(kinds, row, operation, intent), False
-        if not operation.upsert:
-            raise _refused(
-                "rejected", f"{row.kind} {row.name!r} was created by somebody else.", "DuplicateNameError"
-            )
-        return _merged(kinds, row, operation, intent), True
-    if row is None or not alive:
+class _Deciding:
+    """What one operation of an intent does to the row that it meets."""
+
+    __slots__ = ("_intent", "_kinds", "_operation", "_snapshot", "_writer")
+
+    def __init__(
+        self, kinds: Kinds, snapshot: Snapshot, intent: Intent, operation: Operation, writer: str
+    ) -> None:
+        self._kinds = kinds
+        self._snapshot = snapshot
+        self._intent = intent
+        self._operation = operation
+        self._writer = writer
+
+    def decide(self, row: Row | None) -> tuple[Write | None, bool]:
+        """Return what to write, and whether it was merged with what others did."""
+        operation = self._operation
+        if row is None or row.deleted:
+            return self._without(row), False
+        if operation.verb == "create":
+            return self._beside(row), True
+        foreign = row.foreign_seq if row.writer == self._writer else row.seq
+        if foreign <= operation.base:
+            return _applied(self._kinds, row, operation, self._intent), False
         if operation.verb == "delete":
-            return None, False
-        raise _refused("conflict", f"{operation.kind} {operation.name!r} was deleted by somebody else.")
-    foreign = row.foreign_seq if row.writer == writer else row.seq
-    if foreign <= operation.base:
-        return _applied(kinds, row, operation, intent), False
-    if operation.verb == "delete":
-        raise _refused(
-            "conflict", f"{row.kind} {row.name!r} was changed by somebody else, so it is not deleted."
-        )
-    return _merged(kinds, row, operation, intent), True
+            reason = f"{row.kind} {row.name!r} was changed by somebody else, so it is not deleted."
+            raise self._meeting("changed", reason, theirs=json.loads(row.body))
+        return self._merged(row, operation.seen), True
+
+    def _without(self, row: Row | None) -> Write | None:
+        """Decide where there is no document."""
+        operation = self._operation
+        if operation.verb == "create":
+            return _created(self._kinds, row, operation, self._intent)
+        if operation.kind == ConflictDocument.kind:
+            raise _RefusedError("The conflict was resolved by somebody else meanwhile.", "ConflictError")
+        if operation.verb == "delete":
+            return None
+        reason = f"{operation.kind} {operation.name!r} was deleted by somebody else."
+        raise self._meeting("deleted", reason, base=operation.seen, fields=tuple(operation.set))
+
+    def _beside(self, row: Row) -> Write | None:
+        """Create what somebody else has created meanwhile."""
+        usual = plain_defaults(type(decode(self._kinds, row)))
+        if self._operation.upsert:
+            return self._merged(row, usual)
+        now = flat(decode(self._kinds, row))
+        fields = tuple(_difference(now, self._operation.set))
+        reason = f"{row.kind} {row.name!r} was created by somebody else."
+        raise self._meeting("name", reason, theirs=now, base={}, fields=fields)
+
+    def _merged(self, row: Row, base: Mapping[str, Any]) -> Write | None:
+        theirs = decode(self._kinds, row)
+        now = flat(theirs)
+        result = merge(base, self._operation.set, now, type(theirs).groups)
+        if result.overlaps and not type(theirs).is_undisputed:
+            self._check_policy(row, base, now, result.overlaps)
+        # A change of provider, theirs or ours, puts fields away and brings others back.
+        target, wanted = self._kinds[row.kind].prepare(theirs, dict(result.changes))
+        plain = {path: to_plain(value) for path, value in wanted.items()}
+        body = _stored(self._kinds, row, target.body(), plain)
+        together = build(self._kinds, row.kind, body, envelope_of(row))
+        broken = [issue for issue in together.issues() if issue not in theirs.issues()]
+        if broken:
+            reason = f"Together with somebody else's change: {broken[0]}"
+            fields = tuple(self._operation.set)
+            raise self._meeting("invalid", reason, theirs=now, base=base, fields=fields)
+        diff = _difference(now, dict.fromkeys(now) | flat(together))
+        return _write(row, self._operation, self._intent, body, diff) if diff else None
+
+    def _check_policy(
+        self, row: Row, base: Mapping[str, Any], now: Mapping[str, Any], overlaps: tuple[str, ...]
+    ) -> None:
+        """Leave an overlap to people, or to a function, where the settings say so."""
+        policy = _policy(self._snapshot)
+        if policy != "last-write-wins":
+            reason = f"{', '.join(overlaps)} of {row.kind} {row.name!r} was changed by somebody else, too."
+            raise self._meeting("overlap", reason, theirs=now, base=base, fields=overlaps, policy=policy)
+
+    def _meeting(self, cause: Cause, reason: str, **sides: Any) -> _MeetingError:
+        return _MeetingError(Meeting(self._operation, cause, f"{reason} {NEXT_STEP}", **sides))
+
+
+def _policy(snapshot: Snapshot) -> Policy:
+    """Return what the settings say about overlaps."""
+    row = snapshot.find(SettingsDocument.kind, SettingsDocument.kind)
+    found = json.loads(row.body).get(_POLICY) if row else None
+    known: tuple[Policy, ...] = get_args(Policy)
+    return next((policy for policy in known if policy == found), "last-write-wins")
 
 
 def _created(kinds: Kinds, row: Row | None, operation: Operation, intent: Intent) -> Write:
@@ -138,23 +246,6 @@ def _applied(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Wr
     body.update(operation.set)
     for path in operation.drop:
         body.pop(path, None)
-    return _write(row, operation, intent, body, diff) if diff else None
-
-
-def _merged(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Write | None:
-    theirs = decode(kinds, row)
-    now = flat(theirs)
-    base = operation.seen if operation.verb == "update" else plain_defaults(type(theirs))
-    result = merge(base, operation.set, now, type(theirs).groups)
-    # A change of provider, theirs or ours, puts fields away and brings others back.
-    target, wanted = kinds[row.kind].prepare(theirs, dict(result.changes))
-    body = _stored(kinds, row, target.body(), {path: to_plain(value) for path, value in wanted.items()})
-    together = build(kinds, row.kind, body, envelope_of(row))
-    broken = [issue for issue in together.issues() if issue not in theirs.issues()]
-    if broken:
-        raise _refused("conflict", f"Together with somebody else's change: {broken[0]}", "ConflictError")
-    after = flat(together)
-    diff = _difference(now, dict.fromkeys(now) | after)
     return _write(row, operation, intent, body, diff) if diff else None
 
 
@@ -195,18 +286,15 @@ def _has_new_name(row: Row | None, write: Write) -> bool:
     return row is None or row.deleted or name_key(row.name) != name_key(write.name)
 
 
-def _check_names(snapshot: Snapshot, renamed: list[Write], writes: list[Write]) -> None:
+def _check_names(snapshot: Snapshot, renamed: list[tuple[Operation, Write]], writes: list[Write]) -> None:
     """Refuse a name that another document has once all of the writes are done."""
     after = {write.id: None if write.verb == "delete" else name_key(write.name) for write in writes}
     names = [(write.kind, name_key(write.name)) for write in writes if write.verb != "delete"]
-    for write in renamed:
+    for operation, write in renamed:
         key = name_key(write.name)
         taken = snapshot.find(write.kind, write.name)
         by_another = taken is not None and taken.id != write.id and after.get(taken.id, key) == key
         if by_another or names.count((write.kind, key)) > 1:
-            text = f"The {write.kind} name {write.name!r} was taken by somebody else."
-            raise _refused("rejected", text, "DuplicateNameError")
-
-
-def _refused(outcome: Any, reason: str, error: str = "ConflictError") -> _RefusedError:
-    return _RefusedError(Decision(outcome, (), reason, error))
+            reason = f"The {write.kind} name {write.name!r} was taken by somebody else. {NEXT_STEP}"
+            theirs = {"name": taken.name if taken else write.name}
+            raise _MeetingError(Meeting(operation, "name", reason, theirs=theirs, fields=("name",)))

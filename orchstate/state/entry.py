@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchstate.errors import OrchstateError
-    from orchstate.models.intent import Operation
+    from orchstate.models.intent import Intent, Operation
     from orchstate.state.kinds import Kinds
     from orchstate.state.record import Record
     from orchstate.storage.engine import Row
@@ -29,6 +29,13 @@ class Pending(NamedTuple):
     operation: Operation
 
 
+class Refused(NamedTuple):
+    """An own edit that was not committed, and why."""
+
+    intent: Intent
+    error: OrchstateError
+
+
 class Entry:
     """One document in the view."""
 
@@ -37,11 +44,11 @@ class Entry:
         "_document",
         "_seen_as",
         "blank",
-        "error",
         "id",
         "kind",
         "pending",
         "record",
+        "refused",
         "row",
     )
 
@@ -52,7 +59,7 @@ class Entry:
         self.pending: deque[Pending] = deque()
         self._seen_as: tuple[str, bool] | None = None
         self.record: weakref.ref[Record] | None = None
-        self.error: OrchstateError | None = None
+        self.refused: Refused | None = None
         self.blank: Document | None = None
         self._document: Document | None = None
         self._decoded = False
@@ -96,6 +103,11 @@ class Entry:
         old, self.row = self.row, row
         if old is None or (old.name, bool(old.deleted)) != (row.name, bool(row.deleted)):
             self._seen_as = None
+
+    @property
+    def error(self) -> OrchstateError | None:
+        """Why its last edit was not committed, or None."""
+        return self.refused.error if self.refused else None
 
     @property
     def name(self) -> str:

@@ -64,8 +64,23 @@ class ActiveChanged(Updated):
     """The user's active config was changed."""
 
 
-_CLASSES: dict[str, type[Event]] = {"create": Created, "update": Updated}
-_UPDATES: dict[str, type[Event]] = {"settings": SettingChanged, "profile": ActiveChanged}
+class ConflictOpened(Created):
+    """An edit met what somebody else had done, and waits in ``store.conflicts``."""
+
+
+class ConflictResolved(Deleted):
+    """Somebody decided about a conflict."""
+
+
+_CLASSES: dict[tuple[str, Verb], type[Event]] = {
+    ("settings", "create"): SettingChanged,
+    ("settings", "update"): SettingChanged,
+    ("profile", "create"): ActiveChanged,
+    ("profile", "update"): ActiveChanged,
+    ("conflict", "create"): ConflictOpened,
+    ("conflict", "delete"): ConflictResolved,
+}
+_USUAL: dict[Verb, type[Event]] = {"create": Created, "update": Updated, "delete": Deleted}
 
 
 def event_of(revision: Revision, *, writer: str) -> Event:
@@ -93,4 +108,4 @@ def events_of_refused(intent: Intent) -> list[Event]:
 
 
 def _class(kind: str, verb: Verb) -> type[Event]:
-    return Deleted if verb == "delete" else _UPDATES.get(kind, _CLASSES[verb])
+    return _CLASSES.get((kind, verb), _USUAL[verb])

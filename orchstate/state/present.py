@@ -15,8 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
+from orchstate.models.conflict import ConflictDocument, conflict_id
 from orchstate.state.delivery import Delivery, put_off
-from orchstate.state.entry import Entry
+from orchstate.state.entry import Entry, Refused
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.loading import Loader
@@ -257,13 +258,26 @@ class Present:
         self.attention = bool(self._open_transactions)
         while self._inbox:
             arrival = self._inbox.popleft()
-            refused = {intent.n: receipt.error for intent, receipt in arrival.refused if receipt.error}
+            refused = {
+                intent.n: Refused(intent, receipt.error)
+                for intent, receipt in arrival.refused
+                if receipt.error
+            }
             for shift in self.view.arrive(arrival.revisions, arrival.settled, refused):
                 self._tell(shift)
-            for n, error in refused.items():
-                self._refused(n, error)
+            for revision in arrival.revisions:
+                if revision.row.kind == ConflictDocument.kind and revision.row.deleted:
+                    self._forgive(revision.row.id)
+            for n, one in refused.items():
+                self._refused(n, one.error)
             self._announce(arrival)
         self.delivery.put(self._changed)
+
+    def _forgive(self, conflict: str) -> None:
+        """Put the error away of an own edit whose conflict was resolved, by anybody."""
+        for entry in self.view.refused():
+            if entry.refused and conflict_id(self.writer_id, entry.refused.intent.n) == conflict:
+                self._tell(self.view.forgive(entry))
 
     def _refused(self, n: int, error: OrchstateError) -> None:
         self.error = error

@@ -162,10 +162,12 @@ class Receipt:
 
     def settle(self, decision: Decision, revisions: Sequence[Revision] = ()) -> None:
         """Take the outcome over, with the revisions that the edit became; called once."""
-        if revisions:
+        is_refused = decision.outcome in ("conflict", "rejected")
+        # A conflict is a revision, too, but not the one that the edit was to become.
+        if revisions and not is_refused:
             self.seq = revisions[-1].row.seq
             self.revision = revisions[0].row.revision if len(revisions) == 1 else None
-        if decision.outcome in ("conflict", "rejected"):
+        if is_refused:
             self.error = _ERRORS.get(decision.error, StoreError)(decision.reason)
         self.state = decision.outcome
 

@@ -146,6 +146,43 @@ class Record(Live):
         """
         return self._state.delete(self._entry.id)
 
+    def retry(self) -> Receipt:
+        """Make the last edit again that was not committed, on top of what is there now.
+
+        What a conflict was about is then as that edit wanted it; a key that came with a refused
+        edit was not kept and has to be entered again.
+
+        Raises
+        ------
+        StoreError
+            If there is no such edit, or it still cannot be; then nothing changed.
+
+        Examples
+        --------
+        >>> gpt.retry()
+        Traceback (most recent call last):
+        ...
+        orchstate.errors.StoreError: 'gpt' has no edit that was not committed, so ... nothing to decide.
+        """
+        return self._state.retry(self._entry.id)
+
+    def discard(self) -> None:
+        """Give the last edit up that was not committed; its conflict, if it has one, ends.
+
+        Raises
+        ------
+        StoreError
+            If there is no such edit.
+
+        Examples
+        --------
+        >>> gpt.discard()
+        Traceback (most recent call last):
+        ...
+        orchstate.errors.StoreError: 'gpt' has no edit that was not committed, so ... nothing to decide.
+        """
+        self._state.discard(self._entry.id)
+
     def document(self) -> Document:
         """Return the present document: a frozen value.
 

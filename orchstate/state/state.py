@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
+from orchstate.models.document import leaves
 from orchstate.models.names import check_name
+from orchstate.state import resolving
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
-from orchstate.state.decide import decider
+from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
-from orchstate.state.undo import Undoable, Undone, inverse, refused
-from orchstate.state.view import Shift
+from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
     from orchstate.state.receipt import Receipt
+    from orchstate.state.resolving import Choice
     from orchstate.storage.engine import Decision, Engine
 
 logger = logging.getLogger(__name__)
@@ -114,6 +116,27 @@ class State(Acceptance):
                 raise self.gone(id)
             return self._submit([edits.delete(document)], at_us)
 
+    def revive(self, id: str, changes: Mapping[str, Any]) -> Receipt:
+        """Bring a deleted document back as it was last, with other values at some paths.
+
+        Raises
+        ------
+        NotFoundError
+            If there never was one.
+        ValidationError, DuplicateNameError
+            If it cannot be; nothing changed.
+        """
+        self._loader.load_id(id)
+        with self._editing() as at_us:
+            entry = self.view.known(id)
+            if entry is None or entry.row is None:
+                raise self.gone(id)
+            last = decode(self.kinds, entry.row)
+            last = last.model_copy(update=lost_keys(last, None))
+            target, wanted = self.kinds[last.kind].prepare(last, dict(changes))
+            after = target.replaced({path: wanted[path] for path in leaves(type(target)) if path in wanted})
+            return self._submit([edits.revive(after, at_us)], at_us)
+
     def gone(self, id: str) -> NotFoundError:
         """Return the error for a document that is not there any more, or never was."""
         entry = self.view.known(id)
@@ -122,14 +145,24 @@ class State(Acceptance):
         step = "store.undo() brings back what was deleted here."
         return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
 
+    def resolve(self, id: str, choice: Choice) -> Receipt:
+        """Decide about a conflict; see :func:`orchstate.state.resolving.resolve`."""
+        return resolving.resolve(self, id, choice)
+
+    def retry(self, id: str) -> Receipt:
+        """Make a document's edit again that was not committed."""
+        return resolving.retry(self, id)
+
+    def discard(self, id: str) -> None:
+        """Give a document's edit up that was not committed."""
+        resolving.discard(self, id)
+
     def dismiss(self, id: str) -> None:
         """Put the error of a document's last edit away; what the edit wanted stays in the engine."""
         with self.lock:
             entry = self.view.known(id)
-            if entry and entry.error:
-                entry.error = None
-                document = self.view.document(entry)
-                self._tell(Shift(entry, document, document, "edit"))
+            if entry and entry.refused:
+                self._tell(self.view.forgive(entry))
         self._hand_out()
 
     # -- undo -----------------------------------------------------------------------

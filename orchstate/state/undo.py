@@ -16,7 +16,7 @@ from orchstate.errors import ValidationError
 from orchstate.models.config import ConfigDocument
 from orchstate.models.document import Document, leaves, secret_fields
 from orchstate.models.names import name_key
-from orchstate.models.secret import SecretRef, references
+from orchstate.models.secret import SecretRef, keys_in
 from orchstate.models.values import FrozenMap, is_same, to_plain
 from orchstate.state import steps as edits
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # Steps that can be undone; older ones stay in the history.
 MAX_UNDO: Final = 500
-# References that no edit makes invalid: to nothing, and to a variable of the environment.
-_LASTING: Final = ("none", "env")
 
 
 Reason = Literal["changed", "deleted", "name taken", "key gone", "key kept"]
@@ -303,13 +301,8 @@ def _fitting(now: Document, wanted: dict[str, Any], kinds: Kinds, at_us: int) ->
 
 def _of_key(old: Any, new: Any) -> Reason | None:
     """Return why a value that refers to keys is left alone; None for all that can come back."""
-    before, after = _keys(to_plain(old)), _keys(to_plain(new))
+    before, after = keys_in(to_plain(old)), keys_in(to_plain(new))
     return "key gone" if before - after else "key kept" if after - before else None
-
-
-def _keys(plain: Any) -> set[SecretRef]:
-    """Return the keys that a value refers to and that are gone once nothing does."""
-    return {ref for ref in references(plain) if ref.source not in _LASTING}
 
 
 def _provider(before: Document, after: Document, now: Document, log: _Log) -> Step | None:
@@ -336,9 +329,9 @@ def _with_new_keys(back: Document, now: Document, log: _Log) -> Document:
     """Return what comes back with the keys that came meanwhile, put away for the providers they are for."""
     if not isinstance(back, ConfigDocument) or not isinstance(now, ConfigDocument):
         return back
-    held, stash, own = _keys(back.body()), dict(back.stash), {}
+    held, stash, own = keys_in(back.body()), dict(back.stash), {}
     for provider, values in {**now.stash, now.provider: now.body() | {"stash": None}}.items():
-        new = {path: value for path, value in _as_map(values).items() if _keys(value) - held}
+        new = {path: value for path, value in _as_map(values).items() if keys_in(value) - held}
         if provider == back.provider:
             own = {path: SecretRef(**new.pop(path)) for path in secret_fields(type(back)) & new.keys()}
         if new:
@@ -354,12 +347,22 @@ def _as_map(values: Any) -> Mapping[str, Any]:
 
 
 def _without_lost_keys(document: Document, now: Document | None, log: _Log) -> Document:
-    """Return a document without the keys that nothing refers to any more, which are gone by now."""
-    alive = _keys(now.body()) if now else set()
-    lost = {}
-    for path in sorted(secret_fields(type(document))):
-        ref = document.at(path)
-        if _keys(to_plain(ref)) - alive:
-            lost[path] = SecretRef()
-            log.leave(document, path, "key gone")
+    lost = lost_keys(document, now)
+    for path in lost:
+        log.leave(document, path, "key gone")
     return document.model_copy(update=lost) if lost else document
+
+
+def lost_keys(document: Document, now: Document | None) -> dict[str, SecretRef]:
+    """Return what a document has instead of the keys that nothing refers to any more, which are gone by now.
+
+    Parameters
+    ----------
+    document
+        What is to come back.
+    now
+        What is there; None if it was deleted.
+    """
+    alive = keys_in(now.body()) if now else set()
+    paths = sorted(secret_fields(type(document)))
+    return {path: SecretRef() for path in paths if keys_in(to_plain(document.at(path))) - alive}

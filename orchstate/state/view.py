@@ -18,6 +18,7 @@ from orchstate.state.entry import Entry, Pending
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from orchstate.state.entry import Refused
     from orchstate.state.events import Cause
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
@@ -75,6 +76,7 @@ class View:
         self._kinds = kinds
         self._writer = writer
         self._entries: dict[str, Entry] = {}
+        self._of_kind: dict[str, dict[str, Entry]] = {}
         # More than one id only while an own edit is on its way to being refused for its name.
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
         self._complete: set[str] = set()
@@ -108,8 +110,7 @@ class View:
         for row in rows:
             # One that is loaded has perhaps been renamed or deleted here.
             if row.id not in self._entries and _is_usable(row):
-                self._entries[row.id] = Entry(row.id, row.kind, row)
-                self._index(self._entries[row.id], None)
+                self._index(self._add(Entry(row.id, row.kind, row)), None)
         if kind:
             self._complete.add(kind)
             self._gone.update(gone)
@@ -124,7 +125,7 @@ class View:
 
     def adopt(self, entry: Entry) -> None:
         """Take over an entry that a transaction made for a new document."""
-        known = self._entries.setdefault(entry.id, entry)
+        known = self.known(entry.id) or self._add(entry)
         record = entry.record() if entry.record else None
         if known is not entry and record is not None and known.record is None:
             # Somebody else made the same document meanwhile.
@@ -135,7 +136,7 @@ class View:
         """Show `blank` where nothing is stored yet under an id."""
         entry = self.known(id)
         if entry is None:
-            entry = self._entries[id] = Entry(id, blank.kind, None)
+            entry = self._add(Entry(id, blank.kind, None))
         if entry.blank is None:
             entry.blank = blank
             entry.forget()
@@ -143,8 +144,8 @@ class View:
     def loaded(self, kind: str) -> list[Entry]:
         """Return the entries of the existing documents of a kind that are in memory, by creation."""
         # A copy first, since other threads may add to it.
-        entries = list(self._entries.values())
-        return sorted((entry for entry in entries if entry.kind == kind and entry.exists), key=_age)
+        entries = list(self._of_kind.get(kind, {}).values())
+        return sorted((entry for entry in entries if entry.exists), key=_age)
 
     def base(self, id: str) -> int:
         """Return the seq up to which it is seen here what others did to a document."""
@@ -162,7 +163,7 @@ class View:
             operation = step.operation
             entry = self._entries.get(operation.id)
             if entry is None:
-                entry = self._entries[operation.id] = Entry(operation.id, operation.kind, None)
+                entry = self._add(Entry(operation.id, operation.kind, None))
             old_name = entry.name if entry.exists else None
             entry.push(Pending(n, at_us, user, operation))
             if step.after is None or (operation.verb == "update" and step.after.updated_at == now):
@@ -175,7 +176,7 @@ class View:
         return shifts
 
     def arrive(
-        self, revisions: Iterable[Revision], settled: int, refused: Mapping[int, OrchstateError]
+        self, revisions: Iterable[Revision], settled: int, refused: Mapping[int, Refused]
     ) -> list[Shift]:
         """Take over what the engine committed, and drop own edits that have an outcome.
 
@@ -186,7 +187,7 @@ class View:
         settled
             Own edits up to this number have an outcome.
         refused
-            Why some of them were not committed, by number.
+            Those among them that were not committed, by number.
         """
         touched: dict[str, _Touch] = {}
         for revision in revisions:
@@ -199,6 +200,16 @@ class View:
             for id in self._open_edits.pop(n):
                 shifts += self._settle(self._entries[id], n, refused.get(n))
         return shifts
+
+    def refused(self) -> list[Entry]:
+        """Return the entries of documents whose last own edit was not committed."""
+        return [entry for entry in self._entries.values() if entry.refused]
+
+    def forgive(self, entry: Entry) -> Shift:
+        """Put the error of a document's last edit away."""
+        entry.refused = None
+        document = self.document(entry)
+        return Shift(entry, document, document, "edit")
 
     def _confirm(self, revision: Revision, touched: dict[str, _Touch]) -> None:
         row = revision.row
@@ -215,7 +226,7 @@ class View:
             if row.deleted:
                 self._gone.add(row.id)
                 return
-            entry = self._entries[row.id] = Entry(row.id, row.kind, None)
+            entry = self._add(Entry(row.id, row.kind, None))
         _, before, so_far = touched.get(row.id) or _Touch(entry, self._look_at(entry), "edit")
         own = entry.take(revision.n) if is_own else None
         known = entry.row
@@ -224,13 +235,13 @@ class View:
         cause: Cause = so_far if is_as_shown else "merge" if own and so_far != "external" else "external"
         touched[row.id] = _Touch(entry, before, cause)
 
-    def _settle(self, entry: Entry, n: int, error: OrchstateError | None) -> list[Shift]:
-        entry.error = error
+    def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
+        entry.refused = refused
         before = self._look_at(entry)
         if not entry.take(n):
             return []
         # It became no revision, so nothing else would make it vanish.
-        return self._reshow(entry, before, "rollback" if error else "merge")
+        return self._reshow(entry, before, "rollback" if refused else "merge")
 
     def _look_at(self, entry: Entry) -> _Before:
         # Nobody is told of what nobody looks at, so it is not decoded either.
@@ -244,6 +255,10 @@ class View:
         if not entry.record:
             return []
         return [Shift(entry, before.document, self.document(entry), cause)]
+
+    def _add(self, entry: Entry) -> Entry:
+        self._entries[entry.id] = self._of_kind.setdefault(entry.kind, {})[entry.id] = entry
+        return entry
 
     def _index(self, entry: Entry, old_name: str | None) -> None:
         key = (entry.kind, name_key(entry.name)) if entry.exists else None

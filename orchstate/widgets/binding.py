@@ -22,6 +22,7 @@ from orchstate.errors import OrchstateError, ValidationError
 from orchstate.models.key_shapes import holds_key
 from orchstate.models.values import is_same, to_plain
 from orchstate.origin import cell, place
+from orchstate.state.events import ConflictOpened, ConflictResolved
 from orchstate.widgets.turns import turns
 
 if TYPE_CHECKING:
@@ -56,6 +57,20 @@ def follow_events(store: Any, listener: Callable[[Any], object]) -> Callable[[],
     weak = _Weak(listener)
     weak.end = store.subscribe(weak)
     return weak.end
+
+
+def follow_conflicts(state: Any, listener: Callable[[Any], object]) -> Callable[[], None]:
+    """Have a method called when conflicts open and end, as :func:`follow` does with changes."""
+    weak = _Weak(listener)
+    # Nothing else has a target, so most events are not even made.
+    ends = [state.subscribe(weak, event, mentions='"target"') for event in (ConflictOpened, ConflictResolved)]
+
+    def end() -> None:
+        for one in ends:
+            one()
+
+    weak.end = end
+    return end
 
 
 class _Weak:

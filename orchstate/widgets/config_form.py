@@ -14,7 +14,14 @@ from orchstate.models.key_shapes import shown
 from orchstate.origin import place
 from orchstate.providers.documents import is_set
 from orchstate.widgets.badge import badge, try_definition
-from orchstate.widgets.binding import follow, form_place, is_over, is_writable, why_not_writable
+from orchstate.widgets.binding import (
+    follow,
+    follow_conflicts,
+    form_place,
+    is_over,
+    is_writable,
+    why_not_writable,
+)
 from orchstate.widgets.check_panel import CheckPanel
 from orchstate.widgets.config_fields import ConfigFields
 from orchstate.widgets.confirm import Confirm
@@ -77,6 +84,7 @@ class ConfigForm(View):
         self._lay_out()
         self._show_provider()
         self.close_with(follow(config, self._follow))
+        self.close_with(follow_conflicts(self._state, self._follow_conflict))
 
     @property
     def rows(self) -> dict[str, FieldRow | SecretRow]:
@@ -106,15 +114,14 @@ class ConfigForm(View):
         elif change.name in _TOLD_BY_STATUS:
             self.status.update()
 
+    def _follow_conflict(self, event: Any) -> None:
+        self.status.update()
+
     @property
     def _exists(self) -> bool:
         return self._state.seen(self.config.id) is not None
 
     def _follow_field(self, change: Any) -> None:
-        if change.cause == "rollback":
-            self.status.take_back(change.name, change.old)
-        else:
-            self.status.let_go(change.name)
         self.status.forget()
         self.check.outdate()
         if change.name == "provider":

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from ipywidgets import Box
 
 from orchstate.display import html_note
-from orchstate.errors import OrchstateError
+from orchstate.errors import OrchstateError, quoted
 from orchstate.loops import running_loop
+from orchstate.models.conflict import NEXT_STEP
+from orchstate.models.secret import is_reference, masked
+from orchstate.models.values import to_plain
 from orchstate.origin import place
+from orchstate.state.resolving import conflicts_about
 from orchstate.widgets.binding import is_over
 from orchstate.widgets.style import make, show, text
 from orchstate.widgets.turns import Button
@@ -20,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.display import Level
+    from orchstate.models.conflict import ConflictDocument
     from orchstate.state.record import Record
 
 # A save takes milliseconds; one that takes longer is looked at again, since it may be failing.
 _LOOK_AGAIN_S: Final = 0.5
 # The fields of one edit are told of one after the other.
 _ONE_EDIT_S: Final = 1.0
+_FIELDS_SHOWN: Final = 3
 
 
 class StatusLine:
@@ -45,7 +51,7 @@ class StatusLine:
     box
         The widget.
     retry, discard
-        For an edit that was not committed: make it again, or let it be.
+        For an edit that was not committed, or met what somebody else had done: make it, or let it be.
     unsaved
         The labels of the fields that show something that is not in the store.
     """
@@ -58,7 +64,6 @@ class StatusLine:
         self._kept_at = -_ONE_EDIT_S
         self.unsaved: list[str] = []
         self._said: object = None
-        self._taken_back: dict[str, Any] = {}
         self._is_looking = False
         self._text = text("", "orch-status-text")
         self.retry = make(Button, description="Retry")
@@ -89,31 +94,30 @@ class StatusLine:
         self.unsaved = labels
         self.update()
 
-    def take_back(self, field: str, value: Any) -> None:
-        """Remember a value that was accepted and then not committed."""
-        self._taken_back[field] = value
-        self.update()
-
-    def let_go(self, field: str) -> None:
-        """Forget a value that was taken back, since the field was changed since."""
-        self._taken_back.pop(field, None)
-
     def update(self) -> None:
         """Show what the store says now."""
-        if self._record.error is None:
-            self._taken_back.clear()
-        sentence, level = self._sentence()
-        said = (sentence, self._message, level, bool(self._taken_back))
+        conflict = self._conflict()
+        sentence, level = self._sentence(conflict)
+        said = (sentence, self._message, level, conflict and conflict.id)
         if said != self._said:
             self._said = said
             self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), level)
-            show(self.retry, level == "error" and bool(self._taken_back))
-            show(self.discard, level == "error")
+            self.retry.description = f"Use {_whose(conflict, self._record)}" if conflict else "Retry"
+            self.discard.description = "Keep what is saved" if conflict else "Discard"
+            for button in (self.retry, self.discard):
+                show(button, level == "error")
         if self._record.sync_state == "saving":
             self._look_again_soon()
 
-    def _sentence(self) -> tuple[str, Level]:
+    def _conflict(self) -> ConflictDocument | None:
+        """Return the oldest open conflict about the record."""
+        state = self._record._state
+        return next(iter(conflicts_about(state, self._record.id)), None) if not is_over(state) else None
+
+    def _sentence(self, conflict: ConflictDocument | None) -> tuple[str, Level]:
         state, record = self._record._state, self._record
+        if conflict is not None:
+            return f"Conflict: {_sides(conflict)}", "error"
         if state.seen(record.id) is None:
             return f"{record.name} was deleted.", "warning"
         if record.error is not None:
@@ -131,21 +135,23 @@ class StatusLine:
         return (f"Saved (revision {record.revision})" if record.revision else "Nothing to save yet"), "ok"
 
     def _retry(self) -> None:
-        again, self._taken_back = self._taken_back, {}
+        self._decide("ours", self._record.retry)
+
+    def _discard(self) -> None:
+        self._decide("theirs", self._record.discard)
+
+    def _decide(self, choice: str, otherwise: Callable[[], object]) -> None:
+        conflict = self._conflict()
         try:
             with place(self._origin):
-                self._record.update(**again)
+                if conflict is not None:
+                    self._record._state.resolve(conflict.id, choice)
+                else:
+                    otherwise()
             self.say("")
             self._leave()
         except OrchstateError as error:
-            self._taken_back = again
-            self.say(f"Not possible any more: {error}")
-
-    def _discard(self) -> None:
-        self._taken_back = {}
-        self._record._state.dismiss(self._record.id)
-        self.say("")
-        self._leave()
+            self.say(f"Not possible: {error}")
 
     def _look_again_soon(self) -> None:
         loop = running_loop()
@@ -157,3 +163,24 @@ class StatusLine:
     def _look_again(self) -> None:
         self._is_looking = False
         self.update()
+
+
+def _whose(conflict: ConflictDocument, record: Record) -> str:
+    return "mine" if conflict.user_id == record._state.actor else f"that of {conflict.user_id}"
+
+
+def _sides(conflict: ConflictDocument) -> str:
+    """Return what is to be decided, in one sentence."""
+    if conflict.cause != "overlap":
+        return conflict.reason.removesuffix(NEXT_STEP).strip()
+    fields = [
+        f"{path}, {_in_short(conflict.theirs.get(path))} is saved and {_in_short(conflict.ours.get(path))} "
+        f"was wanted by {conflict.user_id}"
+        for path in conflict.fields[:_FIELDS_SHOWN]
+    ]
+    return f"{'; '.join(fields)}{'; …' if len(conflict.fields) > _FIELDS_SHOWN else ''}."
+
+
+def _in_short(value: Any) -> str:
+    plain = to_plain(value)
+    return masked(plain["source"], plain["name"]) if is_reference(plain) else quoted(plain, 40)

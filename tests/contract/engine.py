@@ -12,6 +12,7 @@ import pytest
 from contract.notes import created, decide, deleted, id_of, intent, updated
 
 from orchstate.errors import ClosedError, StoreError
+from orchstate.models.intent import Operation
 from orchstate.storage.engine import Decision, Write
 
 if TYPE_CHECKING:
@@ -109,24 +110,40 @@ class EngineContract:
         engine.commit("a", [intent(1, created("x"))], decide)
         refused = intent(1, created("y"), created("x"))
         commit = engine.commit("b", [refused], decide)
-        assert outcomes(commit) == {1: "rejected"}
+        assert outcomes(commit) == {1: "conflict"}
         assert names(engine.snapshot()) == ["x"]
 
     # -- refusals -----------------------------------------------------------------------
 
     def test_a_refused_intent_takes_no_seq_and_is_in_nobodys_way(self, engine: Engine) -> None:
-        engine.commit("a", [intent(1, created("x"))], decide)
-        commit = engine.commit("b", [intent(1, created("x")), intent(2, created("y"))], decide)
+        gone = Operation("delete", "conflict", id_of("gone"), "gone")
+        commit = engine.commit("b", [intent(1, gone), intent(2, created("y"))], decide)
         assert outcomes(commit) == {1: "rejected", 2: "committed"}
-        assert seqs(commit) == [2]
+        assert seqs(commit) == [1]
+
+    def test_a_conflict_is_a_document_of_the_commit_that_did_not_apply_the_intent(
+        self, engine: Engine
+    ) -> None:
+        engine.commit("a", [intent(1, created("x"))], decide)
+        commit = engine.commit("b", [intent(1, created("x", size=5)), intent(2, created("y"))], decide)
+        assert outcomes(commit) == {1: "conflict", 2: "committed"}
+        assert [(revision.row.kind, revision.row.seq) for revision in commit.revisions] == [
+            ("conflict", 2),
+            ("note", 3),
+        ]
+        (kept,) = engine.snapshot().rows("conflict")
+        assert json.loads(kept.body)["ours"] == {"name": "x", "size": 5}
+        again = engine.commit("b", [intent(1, created("x", size=5))], decide)
+        assert (seqs(again), outcomes(again)) == ([], {1: "conflict"})
 
     def test_a_refused_intent_is_parked_with_its_reason(self, engine: Engine) -> None:
         engine.commit("a", [intent(1, created("x"))], decide)
         first = engine.commit("b", [intent(1, created("x"))], decide)
         engine.commit("a", [intent(2, deleted("x"))], decide)
         again = engine.commit("b", [intent(1, created("x"))], decide)
-        assert again.decisions[1] == first.decisions[1]
-        assert first.decisions[1].error == "DuplicateNameError"
+        assert outcomes(again) == outcomes(first) == {1: "conflict"}
+        assert again.decisions[1].reason == first.decisions[1].reason
+        assert first.decisions[1].error == "ConflictError"
         assert "was created by somebody else" in first.decisions[1].reason
 
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ from testbed.kernel import Kernel
 from testbed.observing import changes_of
 
 import orchstate
-from orchstate.errors import ConflictError, DuplicateNameError
+from orchstate.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,22 +141,24 @@ def test_what_was_refused_vanishes_and_what_came_after_it_stays(
     assert other("store.refresh(); gpt.to_dict()['temperature']") == 0.9
 
 
+@pytest.mark.parametrize("how", ["commit", "dismiss"])
 def test_an_error_stays_until_the_next_commit_or_until_it_is_dismissed(
-    disk: Store, other: Kernel, held: Callable[[], None]
+    how: str, disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     gpt = disk.configs["gpt"]
     gpt.data_residency = "eu"
     other("gpt.base_url = 'http://127.0.0.1:1/v1'; store.flush()")
     held()
     disk.flush()
-    assert gpt.sync_state == "conflict"
-    gpt.temperature = 0.9
-    disk.flush()
-    assert (gpt.sync_state, gpt.error) == ("saved", None)
-    gpt._entry.error = ConflictError("again")
     heard = changes_of(gpt, "sync_state")
-    disk._state.dismiss(gpt.id)
-    assert heard == [("sync_state", "conflict", "saved", "edit")]
+    if how == "commit":
+        gpt.temperature = 0.9
+        disk.flush()
+    else:
+        disk._state.dismiss(gpt.id)
+    assert (gpt.sync_state, gpt.error) == ("saved", None)
+    assert [new for _, _, new, _ in heard][-1] == "saved"
+    assert len(disk.conflicts) == 1
 
 
 # -- deletions ------------------------------------------------------------------------------
@@ -228,7 +231,7 @@ def test_deleted_and_made_again_is_another_document_with_its_own_history(store: 
 # -- names ----------------------------------------------------------------------------------
 
 
-def test_of_two_that_create_one_name_one_is_refused(
+def test_of_two_that_create_one_name_one_waits_as_a_conflict(
     disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     new = disk.configs.create("openai", name="new", temperature=0.5)
@@ -236,10 +239,10 @@ def test_of_two_that_create_one_name_one_is_refused(
     held()
     disk.flush()
     disk.refresh()
-    assert isinstance(disk.error, DuplicateNameError)
+    assert isinstance(disk.error, ConflictError)
     assert [config.provider for config in disk.configs.values()] == ["openai", "ollama"]
     assert disk.configs["new"] is new
-    assert (new.name, new.provider, new.sync_state) == ("NEW", "ollama", "failed")
+    assert (new.name, new.provider, new.sync_state) == ("NEW", "ollama", "conflict")
 
 
 def test_of_two_that_upsert_one_name_both_are_kept(
@@ -287,15 +290,15 @@ def test_whoever_is_active_first_in_two_processes_is_no_error(disk: Store) -> No
         assert (disk.error, disk.active) == (None, disk.configs["gpt"])
 
 
-def test_a_name_that_another_took_is_refused(disk: Store, other: Kernel, held: Callable[[], None]) -> None:
+def test_a_name_that_another_took_is_a_conflict(disk: Store, other: Kernel, held: Callable[[], None]) -> None:
     gpt = disk.configs["gpt"]
     receipt = gpt.update(name="wanted", temperature=0.9)
     other("store.configs.create('ollama', name='Wanted'); store.flush()")
     held()
-    assert receipt.wait(10).state == "rejected"
-    assert isinstance(receipt.error, DuplicateNameError)
+    assert receipt.wait(10).state == "conflict"
+    assert "The config name 'wanted' was taken by somebody else" in str(receipt.error)
     disk.flush()
-    assert (gpt.name, gpt.temperature, gpt.sync_state) == ("gpt", 0.2, "failed")
+    assert (gpt.name, gpt.temperature, gpt.sync_state) == ("gpt", 0.2, "conflict")
     assert disk.configs["gpt"] is gpt
 
 
@@ -380,16 +383,27 @@ def test_a_config_of_another_store_cannot_be_active(store: Store) -> None:
         store.active = "nobody"
 
 
-def test_a_key_of_a_refused_edit_is_forgotten(disk: Store, other: Kernel, held: Callable[[], None]) -> None:
-    import threading
-
-    gpt = disk.configs["gpt"]
-    gpt.update(api_key="sk-proj-0123456789abcdef0123", data_residency="eu")
-    other("gpt.base_url = 'http://127.0.0.1:1/v1'; store.flush()")
+@pytest.mark.parametrize("choice", ["ours", "theirs"])
+def test_a_key_of_an_edit_in_conflict_is_kept_until_somebody_decides(
+    choice: str, disk: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, kept = disk.configs["gpt"], disk.secrets.backend._values  # type: ignore[attr-defined]
+    gpt.update(api_key="sk-proj-0123456789abcdef0123", temperature=0.9)
+    other("gpt.delete(); store.flush()")
     held()
     disk.flush()
+    _end_work_in_the_background()
+    assert list(kept.values()) == ["sk-proj-0123456789abcdef0123"]
+    disk.conflicts.of(gpt)[0].resolve(choice)
+    disk.flush()
+    _end_work_in_the_background()
+    if choice == "ours":
+        assert disk.configs["gpt"].api_key.get_secret_value() == "sk-proj-0123456789abcdef0123"
+    else:
+        assert kept == {}
+
+
+def _end_work_in_the_background() -> None:
     for thread in threading.enumerate():
         if thread.name == "orchstate-background":
             thread.join()
-    assert not gpt.api_key.is_set
-    assert disk.secrets.backend._values == {}  # type: ignore[attr-defined]

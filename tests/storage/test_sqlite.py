@@ -257,7 +257,7 @@ def test_a_row_that_seems_deleted_by_damage_is_found_by_its_name(tmp_path: Path)
             other.execute("UPDATE doc SET deleted = 1")
         assert engine.snapshot().find("note", "X").id == id_of("x")
         twin = engine.commit("b", [intent(1, created("other", name="x"))], decide)
-        assert twin.decisions[1].error == "DuplicateNameError"
+        assert twin.decisions[1].outcome == "conflict"
 
 
 def test_a_deleted_row_that_seems_to_live_by_damage_stays_deleted(tmp_path: Path) -> None:

@@ -91,54 +91,50 @@ def test_it_says_saving_until_then(gpt: Config) -> None:
     assert ["Saving…" in seen[0], "Saved (revision 2)" in seen[-1]] == [True, True]
 
 
-def test_an_edit_that_is_not_committed_can_be_made_again(disk: Store, meanwhile: Any) -> None:
+def test_an_edit_in_conflict_can_be_made_after_all(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
     gpt = form.config
     meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
-    assert "Failed: " in words(form.status.box)
+    assert "Conflict: Together with somebody else" in words(form.status.box)
+    assert (form.status.retry.description, form.status.discard.description) == (
+        "Use mine",
+        "Keep what is saved",
+    )
+    elsewhere(disk.path, "gpt.base_url = None")
+    disk.refresh()
     assert gpt.data_residency is None
-    gpt.base_url = None
     form.status.retry.click()
     assert gpt.data_residency == "eu"
     disk.flush()
     assert "Saved (revision" in words(form.status.box)
 
 
-def test_retry_leaves_alone_what_was_decided_otherwise_since(disk: Store, meanwhile: Any) -> None:
+def test_a_conflict_shows_both_sides_and_stays_until_somebody_decides(disk: Store, meanwhile: Any) -> None:
+    disk.settings.sync.conflict_resolution = "prompt"
     form = form_of(disk)
     gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
-    gpt.base_url = None
-    gpt.data_residency = "us"
+    meanwhile(lambda: gpt.update(temperature=0.9), "gpt.temperature = 1.5")
+    gpt.seed = 5
     disk.flush()
-    meanwhile(lambda: gpt.update(name="taken"), "store.configs.create('ollama', name='taken')")
-    elsewhere(disk.path, "store.configs['taken'].delete()")
-    disk.refresh()
-    form.status.retry.click()
-    assert (gpt.name, gpt.data_residency) == ("taken", "us")
-
-
-def test_retry_leaves_alone_a_field_that_another_edit_has_changed(disk: Store, meanwhile: Any) -> None:
-    form = form_of(disk)
-    gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu", temperature=0.7), CLASH)
-    elsewhere(disk.path, "gpt.update(temperature=1.5, base_url=None)")
-    disk.refresh()
-    form.status.retry.click()
-    assert (gpt.data_residency, gpt.temperature) == ("eu", 1.5)
-
-
-def test_what_was_committed_at_last_is_not_retried(disk: Store, meanwhile: Any) -> None:
-    form = form_of(disk)
-    gpt = form.config
-    meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
-    gpt.temperature = 0.9
+    assert "temperature, 1.5 is saved and 0.9 was wanted by" in words(form.status.box)
+    form.status.discard.click()
     disk.flush()
+    assert (gpt.temperature, len(disk.conflicts)) == (1.5, 0)
     assert "Saved (revision" in words(form.status.box)
-    assert form.status._taken_back == {}
 
 
-def test_an_edit_that_is_not_committed_can_be_let_be(disk: Store, meanwhile: Any) -> None:
+def test_a_conflict_that_somebody_else_has_shows_and_ends_here_too(disk: Store, meanwhile: Any) -> None:
+    disk.settings.sync.conflict_resolution = "prompt"
+    gpt = disk.configs["gpt"]
+    meanwhile(lambda: gpt.update(temperature=0.9), "gpt.temperature = 1.5")
+    form = form_of(disk)
+    assert "temperature, 1.5 is saved and 0.9" in words(form.status.box)
+    elsewhere(disk.path, "store.conflicts[0].resolve('theirs')")
+    disk.refresh()
+    assert "Saved (revision" in words(form.status.box)
+
+
+def test_an_edit_in_conflict_can_be_let_be(disk: Store, meanwhile: Any) -> None:
     form = form_of(disk)
     gpt = form.config
     meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
@@ -168,7 +164,7 @@ def test_a_retry_that_is_still_impossible_says_why(disk: Store, meanwhile: Any) 
     gpt = form.config
     meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
     form.status.retry.click()
-    assert "Not possible any more:" in words(form.status.box)
+    assert "Not possible: config" in words(form.status.box)
 
 
 def test_a_refused_value_leaves_its_control(disk: Store, meanwhile: Any) -> None:

@@ -1,0 +1,218 @@
+"""What becomes of edits that were not committed: made again, given up, or decided about.
+
+An edit that met what somebody else had done is a document of the kind "conflict"; one that
+was refused for another reason is known to its own process alone. Both are made again by
+ordinary edits in one transaction, so all rules hold, and undo takes them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orchstate.errors import (
+    ConflictError,
+    NotFoundError,
+    StoreError,
+    UnknownFieldError,
+    ValidationError,
+    quoted,
+    suggestion,
+)
+from orchstate.models.conflict import ConflictDocument, conflict_id
+from orchstate.models.document import leaves
+from orchstate.models.names import name_key
+from orchstate.models.secret import keys_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchstate.models.document import Document
+    from orchstate.models.intent import Intent
+    from orchstate.state.receipt import Receipt
+    from orchstate.state.state import State
+
+Choice = str | Mapping[str, Any]
+"""``"ours"``, ``"theirs"``, or values by field."""
+
+
+class Wanted(NamedTuple):
+    """What an edit wanted to do with one document."""
+
+    verb: str
+    kind: str
+    id: str
+    name: str
+    values: Mapping[str, Any]
+
+
+def resolve(state: State, id: str, choice: Choice) -> Receipt:
+    """Decide about a conflict: do what the edit wanted, leave it, or do it with other values.
+
+    Parameters
+    ----------
+    state
+        Where the conflict is.
+    id
+        Of the conflict.
+    choice
+        ``"ours"``, ``"theirs"``, or values by field: of the fields in question those that are
+        not named stay as they are; whatever else the edit wanted is done.
+
+    Raises
+    ------
+    NotFoundError
+        If it was resolved already.
+    ValidationError, UnknownFieldError, DuplicateNameError
+        If it cannot be resolved so; it stays open, and nothing changed.
+    """
+    conflict = state.document(id)
+    if not isinstance(conflict, ConflictDocument):
+        raise NotFoundError("This conflict was resolved already, here or by somebody else.")
+    values = _chosen(conflict, choice)
+    with state.transaction("conflict resolved"):
+        # First, so that of two who decide at once the second is told, and opens no new conflict.
+        receipt = state.delete(id)
+        if values is not None:
+            again(state, [_with(edit, conflict, values) for edit in _edits(conflict)])
+    for entry in state.view.refused():
+        if entry.refused and conflict_id(state.writer_id, entry.refused.intent.n) == id:
+            state.dismiss(entry.id)
+    return receipt
+
+
+def again(state: State, edits: Iterable[Wanted]) -> None:
+    """Do what edits wanted, on top of what is there now; within a transaction."""
+    for edit in edits:
+        _do(state, edit)
+
+
+def retry(state: State, id: str) -> Receipt:
+    """Make the edit of a document again that was not committed; its conflict, if it has one, ends.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    ValidationError, DuplicateNameError, NotFoundError
+        If it still cannot be; nothing changed.
+    """
+    refused = _refused(state, id)
+    if conflict := open_conflict(state, id):
+        return resolve(state, conflict, "ours")
+    with state.transaction("retry"):
+        for operation in refused.operations:
+            # A key that was not committed was not kept either.
+            values = _without_keys(operation.set)
+            _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))
+        receipt = state.receipt_here()
+    for operation in refused.operations:
+        state.dismiss(operation.id)
+    return receipt
+
+
+def discard(state: State, id: str) -> None:
+    """Give the edit of a document up that was not committed; its conflict, if it has one, ends.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    refused = _refused(state, id)
+    if conflict := open_conflict(state, id):
+        resolve(state, conflict, "theirs")
+        return
+    for operation in refused.operations:
+        state.dismiss(operation.id)
+
+
+def open_conflict(state: State, id: str) -> str | None:
+    """Return the id of the open conflict of a document's last edit of this process, or None."""
+    entry = state.view.known(id)
+    if entry is None or entry.refused is None:
+        return None
+    found = conflict_id(state.writer_id, entry.refused.intent.n)
+    return found if state.document(found) else None
+
+
+def conflicts_about(state: State, id: str) -> list[ConflictDocument]:
+    """Return the open conflicts about a document, oldest first."""
+    found = map(state.document, state.ids(ConflictDocument.kind))
+    return [one for one in found if isinstance(one, ConflictDocument) and one.target == id]
+
+
+def _refused(state: State, id: str) -> Intent:
+    entry = state.view.known(id)
+    if entry is None or entry.refused is None:
+        name = repr(entry.name) if entry else "It"
+        raise StoreError(f"{name} has no edit that was not committed, so there is nothing to decide.")
+    return entry.refused.intent
+
+
+def _chosen(conflict: ConflictDocument, choice: Choice) -> Mapping[str, Any] | None:
+    """Return the values that the target is to get; None to leave it as it is."""
+    if choice == "ours":
+        return conflict.ours
+    if choice == "theirs":
+        return None
+    if not isinstance(choice, Mapping):
+        shown = quoted(choice)
+        raise ValidationError(f"{shown} is no way to resolve. Give 'ours', 'theirs', or a value per field.")
+    if conflict.verb == "create" and "name" in choice:
+        # It becomes a document of its own, of which nothing is in question.
+        return {**conflict.ours, **choice}
+    agreed = {path: value for path, value in conflict.ours.items() if path not in conflict.fields}
+    return {**agreed, **choice}
+
+
+def _edits(conflict: ConflictDocument) -> list[Wanted]:
+    try:
+        return [
+            Wanted(str(edit["verb"]), str(edit["kind"]), str(edit["id"]), str(edit["name"]), edit["set"])
+            for edit in conflict.edits
+        ]
+    except KeyError as error:
+        raise ConflictError(
+            f"What {conflict.name!r} is about cannot be done again, since {error} of it is missing. "
+            "Resolve it with 'theirs', and make the edit anew."
+        ) from error
+
+
+def _with(edit: Wanted, conflict: ConflictDocument, values: Mapping[str, Any]) -> Wanted:
+    return edit._replace(values=values) if edit.id == conflict.target else edit
+
+
+def _do(state: State, edit: Wanted) -> None:
+    document = state.document(edit.id)
+    if edit.verb == "delete":
+        if document is not None:
+            state.delete(edit.id)
+    elif document is not None and not _has_another_name(edit, document):
+        state.update(edit.id, _fitting(state, document, edit.values))
+    elif edit.verb == "create":
+        # Under a new name it is another document, and what belongs to one has no place in another.
+        values = _without_keys(edit.values)
+        state.create(edit.kind, str(values.pop("name", edit.name)), values)
+    else:
+        state.revive(edit.id, edit.values)
+
+
+def _has_another_name(edit: Wanted, document: Document) -> bool:
+    wanted = edit.values.get("name", edit.name)
+    return edit.verb == "create" and name_key(str(wanted)) != name_key(document.name)
+
+
+def _fitting(state: State, document: Document, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the document can have: one of another provider has other fields."""
+    kind = state.kinds[document.kind]
+    target, _ = kind.prepare(document, dict(values))
+    known = {*leaves(type(target)), *(target.__pydantic_extra__ or ())}
+    for path in values.keys() - known - {*kind.paths()}:
+        closest = suggestion(path, sorted(known))
+        raise UnknownFieldError(f"{kind.name} has no field {quoted(path)}.{closest}")
+    return {path: value for path, value in values.items() if path in known}
+
+
+def _without_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in values.items() if not keys_in(value)}
