@@ -3,6 +3,9 @@
 ``doc`` has the present row of every document, ``rev`` every revision whole, ``applied``
 the last intent of each writer that has an outcome, ``parked`` the intents that were not
 committed, ``clock`` the one counter from which seqs come, ``meta`` what is fixed at birth.
+``piece`` has what is long in a text, by the hash of its content; ``pin`` the revisions that
+results refer to; ``backstep`` where the clock was set back between two commits;
+``compaction`` what was removed from the history, when and by whom.
 
 Steps are only ever appended: each is one transaction together with the number it sets.
 """
@@ -51,6 +54,24 @@ _STEPS: Final = (
     ),
     # Whether a row is really deleted is known once it is verified, so those are found by name too.
     ("CREATE INDEX doc_deleted ON doc (kind, name_key) WHERE deleted <> 0",),
+    (
+        "CREATE TABLE piece (hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL)",
+        """CREATE TABLE pin (
+            id TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (id, revision)) WITHOUT ROWID""",
+        "CREATE TABLE backstep (seq INTEGER PRIMARY KEY, committed_us INTEGER NOT NULL)",
+        """INSERT INTO backstep SELECT rev.seq, rev.committed_us
+            FROM rev JOIN rev AS before ON before.seq = rev.seq - 1
+            WHERE rev.committed_us < before.committed_us""",
+        # A trigger, since a statement more of ours would cost each commit more.
+        """CREATE TRIGGER rev_backstep AFTER INSERT ON rev
+            WHEN NEW.committed_us < (SELECT committed_us FROM rev WHERE seq = NEW.seq - 1)
+            BEGIN INSERT OR REPLACE INTO backstep VALUES (NEW.seq, NEW.committed_us); END""",
+        """CREATE TABLE compaction (
+            n INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL, notebook TEXT NOT NULL,
+            cell TEXT NOT NULL, horizon INTEGER NOT NULL, removed INTEGER NOT NULL,
+            removed_in_all INTEGER NOT NULL, kept TEXT NOT NULL, lost TEXT NOT NULL,
+            checksum BLOB NOT NULL)""",
+    ),
 )
 
 

@@ -22,15 +22,17 @@ from orchstate.storage import tables
 from orchstate.storage.connection import connect, fetch, is_operational, transaction, translated
 from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.file import StoreFile
+from orchstate.storage.pieces import Pieces, Reader
 from orchstate.storage.placement import prepare
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from orchstate.models.intent import Intent
     from orchstate.storage.engine import Decide, Revision, Row, Snapshot, Write
+    from orchstate.storage.placement import JournalMode
 
 
 class SqliteEngine(StoreFile):
@@ -43,6 +45,19 @@ class SqliteEngine(StoreFile):
     0
     >>> engine.close()
     """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        read_only: bool = False,
+        mode: JournalMode | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
+        self._pieces = Pieces()
+        self._reader = Reader(self.query, self._pieces)
+        self._meeting = Reader(self._fetch, self._pieces)
 
     # -- writing --------------------------------------------------------------------
 
@@ -113,7 +128,7 @@ class SqliteEngine(StoreFile):
     def _apply_one(
         self, decide: Decide, writer: str, intent: Intent, seq: int
     ) -> tuple[Decision, list[Revision]]:
-        present = tables.Met(partial(fetch, self._writing))
+        present = tables.Met(self._meeting)
         decision = decide(present, intent, writer)
         old = {write.id: present.get(write.id) for write in decision.writes}
         for write in decision.writes if len(decision.writes) > 1 else ():
@@ -124,7 +139,7 @@ class SqliteEngine(StoreFile):
             tables.revision_of(write, intent, number, writer, old[write.id])
             for number, write in enumerate(decision.writes, seq + 1)
         ]
-        tables.insert(self._writing, revisions)
+        tables.insert(self._writing, revisions, self._pieces)
         if decision.outcome in ("rejected", "conflict"):
             self._park(writer, intent, decision, seq)
         return decision, revisions
@@ -143,6 +158,9 @@ class SqliteEngine(StoreFile):
             self._park(writer, intent, decision, seq)
         self._writing.execute("RELEASE intent")
         return decision, revisions
+
+    def _fetch(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return fetch(self._writing, sql, values)
 
     def _park(self, writer: str, intent: Intent, decision: Decision, seq: int) -> None:
         self._writing.execute(
@@ -164,11 +182,15 @@ class SqliteEngine(StoreFile):
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
         """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
-        return tables.revisions(self.query, seq, until=until, id=id)
+        return list(self.each_since(seq, until=until, id=id))
+
+    def each_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> Iterator[Revision]:
+        """Do what :meth:`changes_since` does one by one: long texts, all at once, may fill the memory."""
+        return tables.revisions(self._reader, seq, until=until, id=id)
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
-        return tables.Live(self.query) if seq is None else tables.Past(self.query, seq)
+        return tables.Live(self._reader) if seq is None else tables.Past(self._reader, seq)
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
@@ -202,7 +224,7 @@ class SqliteEngine(StoreFile):
         """Return one sentence per damage found in the stored data; empty when sound."""
         try:
             found = [f"SQLite: {line}" for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
-            return found + list(tables.damaged(self.query))
+            return found + list(tables.damaged(Reader(self.query)))
         except CorruptStoreError as error:
             return [str(error)]
 

@@ -2,35 +2,41 @@
 
 Every present row stands in the history too, so a damaged one is read from there. What a
 row says of itself counts only once it is verified: damage must not hide it from a query.
+What is long in a row stands elsewhere, see :mod:`orchstate.storage.pieces`; here every row is whole.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
 from orchstate.models.intent import Origin
 from orchstate.models.names import name_key
 from orchstate.storage.engine import Revision, Row
+from orchstate.storage.horizon import check_moment, removed_by_compactions
+from orchstate.storage.pieces import LIMIT, is_packed
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orchstate.models.intent import Intent
     from orchstate.storage.engine import Write
+    from orchstate.storage.pieces import Pieces, Reader
 
 logger = logging.getLogger(__name__)
-
-Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
 
 _FIELDS: Final = (
     "id, kind, name, revision, seq, schema, created_us, updated_us, user, deleted, body, writer, foreign_seq"
 )
 _CHANGE: Final = "verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n"
 _ROW_LENGTH: Final = len(_FIELDS.split(","))
+# Where the texts stand that may be long.
+_BODY: Final = _FIELDS.split(", ").index("body")
+_SEQ: Final = _FIELDS.split(", ").index("seq")
+_DIFF: Final = _ROW_LENGTH + 1 + _CHANGE.split(", ").index("diff")
 # Only constants of this module are put into SQL texts, values never are.
 _UPSERT: Final = ", ".join(
     f"{name} = excluded.{name}" for name in f"{_FIELDS}, checksum, name_key".split(", ")
@@ -56,6 +62,20 @@ _OF_KIND: Final = (
     f"UNION ALL {_HIDDEN} AND kind = ? ORDER BY created_us, seq"
 )
 _GONE: Final = "SELECT id FROM doc WHERE kind = ? AND deleted <> 0"
+# The last revision of each document at a moment. The index is entered once per document and not read
+# through, so that the length of the history does not matter.
+_IDS: Final = """WITH RECURSIVE ids(id) AS (
+    SELECT min(id) FROM rev
+    UNION ALL SELECT (SELECT min(id) FROM rev WHERE id > ids.id) FROM ids WHERE ids.id IS NOT NULL)"""
+_LAST: Final = "(SELECT max(seq) FROM rev AS one WHERE one.id = ids.id AND one.seq <= ?)"
+_FIRST: Final = "(SELECT min(seq) FROM rev AS one WHERE one.id = ids.id)"
+_OF_REV: Final = ", ".join(f"rev.{name}" for name in f"{_FIELDS}, checksum, {_CHANGE}".split(", "))
+_PAST: Final = (
+    f"{_IDS} SELECT {_OF_REV} "  # noqa: S608
+    f"FROM ids JOIN rev ON rev.seq = {_LAST} ORDER BY created_us, seq"
+)
+_PAST_IDS: Final = f"""{_IDS} SELECT ids.id FROM ids JOIN rev ON rev.seq = {_LAST}
+    WHERE rev.kind = ? OR (SELECT kind FROM rev WHERE rev.seq = {_FIRST}) = ?"""  # noqa: S608
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -63,8 +83,8 @@ _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 class Live:
     """The documents as they are at the moment of each call."""
 
-    def __init__(self, query: Query) -> None:
-        self._query = query
+    def __init__(self, read: Reader) -> None:
+        self._read = read
 
     def get(self, id: str) -> Row | None:
         """Return the row of an id, also of a deleted document.
@@ -74,12 +94,12 @@ class Live:
         CorruptStoreError
             If it is damaged, and so is its place in the history.
         """
-        return next(map(self._verified, self._query(f"{_DOC} WHERE id = ?", [id])), None)
+        return next(map(self._verified, self._read(f"{_DOC} WHERE id = ?", [id])), None)
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the living document of a name; raises as :meth:`get` does."""
         for are_deleted in ("deleted = 0", "deleted <> 0"):
-            found = self._query(
+            found = self._read(
                 f"{_DOC} WHERE kind = ? AND name_key = ? AND {are_deleted}", [kind, name_key(name)]
             )
             for row in map(self._verified, found):
@@ -89,7 +109,7 @@ class Live:
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
         """Return all living documents, by creation; those damaged beyond help are left out and logged."""
-        for found in self._query(_OF_KIND, [kind, kind]) if kind else self._query(_ALL, []):
+        for found in self._read(_OF_KIND, [kind, kind]) if kind else self._read(_ALL, []):
             try:
                 row = self._verified(found)
             except CorruptStoreError as error:
@@ -100,16 +120,22 @@ class Live:
 
     def gone(self, kind: str) -> list[str]:
         """Return the ids of all deleted documents of a kind."""
-        return [str(id) for (id,) in self._query(_GONE, [kind])]
+        return [str(id) for (id,) in self._read(_GONE, [kind])]
 
     def _verified(self, found: tuple[Any, ...]) -> Row:
-        row = _row(found)
-        return row if row.checksum() == found[_ROW_LENGTH] else self._from_history(row)
+        row = _row(self._read, found)
+        if row.checksum() == found[_ROW_LENGTH]:
+            return row
+        now = self._read(f"{_DOC} WHERE id = ?", [row.id]) if is_packed(found[_BODY]) else ()
+        if now and now[0] != found:
+            # It was written anew between the look at it and the look at its pieces.
+            return self._verified(now[0])
+        return self._from_history(row)
 
     def _from_history(self, damaged: Row) -> Row:
         sql = f"{_REV} WHERE id = ? ORDER BY seq DESC LIMIT 1"
-        for values in self._query(sql, [damaged.id]):
-            revision = _revision(values)
+        for values in self._read(sql, [damaged.id]):
+            revision = _revision(self._read, values)
             if _is_sound(revision, values):
                 logger.warning("%s is damaged and was read from the history.", _described(revision.row))
                 return revision.row
@@ -119,8 +145,8 @@ class Live:
 class Met(Live):
     """The documents as an intent meets them: each is read once, since nobody else writes meanwhile."""
 
-    def __init__(self, query: Query) -> None:
-        super().__init__(query)
+    def __init__(self, read: Reader) -> None:
+        super().__init__(read)
         self._rows: dict[str, Row | None] = {}
 
     def get(self, id: str) -> Row | None:
@@ -131,10 +157,14 @@ class Met(Live):
 
 
 class Past:
-    """The documents as they were after the commit `seq`."""
+    """The documents as they were after the commit `seq`.
 
-    def __init__(self, query: Query, seq: int) -> None:
-        self._query = query
+    Every answer is checked for the moment to be still there: another process may have compacted
+    the history since. What is gone then is told by ``NotFoundError``, and never left out silently.
+    """
+
+    def __init__(self, read: Reader, seq: int) -> None:
+        self._read = read
         self._seq = seq
 
     def get(self, id: str) -> Row | None:
@@ -144,35 +174,47 @@ class Past:
         ------
         CorruptStoreError
             If it is damaged.
+        NotFoundError
+            If the moment was compacted away.
         """
         sql = f"{_REV} WHERE id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
-        for values in self._query(sql, [id, self._seq]):
-            revision = _revision(values)
+        found = self._read(sql, [id, self._seq])
+        revisions = [(_revision(self._read, values), values) for values in found]
+        check_moment(self._read, self._seq)
+        for revision, values in revisions:
             if not _is_sound(revision, values):
                 raise _damage(revision.row)
             return revision.row
         return None
 
     def find(self, kind: str, name: str) -> Row | None:
-        """Return the document that had the name then."""
+        """Return the document that had the name then; raises as :meth:`rows` does."""
         wanted = name_key(name)
         return next((row for row in self.rows(kind) if name_key(row.name) == wanted), None)
 
-    def rows(self, kind: str | None = None) -> Iterator[Row]:
-        """Return all documents that lived then, by creation; damaged ones are left out and logged."""
-        latest = "SELECT max(seq) FROM rev WHERE seq <= ? GROUP BY id"
-        found = self._query(f"{_REV} WHERE seq IN ({latest}) ORDER BY created_us, seq", [self._seq])
-        return (revision.row for revision in _sound(found) if _lives(revision.row, kind))
+    def rows(self, kind: str | None = None) -> list[Row]:
+        """Return all documents that lived then, by creation; damaged ones are left out and logged.
+
+        Raises
+        ------
+        NotFoundError
+            If the moment was compacted away.
+        """
+        found = _sound(self._read, self._read(_PAST, [self._seq]))
+        rows = [revision.row for revision in found if _lives(revision.row, kind)]
+        check_moment(self._read, self._seq)
+        return rows
 
     def gone(self, kind: str) -> list[str]:
-        """Return the ids of all documents of a kind that were deleted by then."""
+        """Return the ids of all documents of a kind deleted by then; raises as :meth:`rows` does."""
         lived = {row.id for row in self.rows(kind)}
-        found = self._query("SELECT DISTINCT id FROM rev WHERE kind = ? AND seq <= ?", [kind, self._seq])
+        found = self._read(_PAST_IDS, [self._seq, kind, kind])
+        check_moment(self._read, self._seq)
         return [str(id) for (id,) in found if id not in lived]
 
 
-def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> list[Revision]:
-    """Return the revisions after `seq`, at most up to `until`, of one document or of all.
+def revisions(read: Reader, seq: int, *, until: int | None, id: str | None) -> Iterator[Revision]:
+    """Yield the revisions after `seq`, at most up to `until`, of one document or of all.
 
     Damaged ones are left out and logged.
     """
@@ -182,8 +224,8 @@ def revisions(query: Query, seq: int, *, until: int | None, id: str | None) -> l
         values.append(until)
     of_id: list[Any] = [] if id is None else [id]
     conditions += ["id = ?"] * len(of_id)
-    found = query(f"{_REV} WHERE {' AND '.join(conditions)} ORDER BY seq", [*values, *of_id])
-    return list(_sound(found))
+    found = read(f"{_REV} WHERE {' AND '.join(conditions)} ORDER BY seq", [*values, *of_id])
+    return _sound(read, found)
 
 
 def revision_of(write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
@@ -208,9 +250,14 @@ def revision_of(write: Write, intent: Intent, seq: int, writer: str, old: Row | 
     return Revision(row, write.verb, write.diff, *circumstances)
 
 
-def insert(connection: sqlite3.Connection, revisions: Iterable[Revision]) -> None:
+def insert(connection: sqlite3.Connection, revisions: Iterable[Revision], pieces: Pieces) -> None:
     """Write revisions to the history and make their rows the present ones."""
     values = [_values(revision) for revision in revisions]
+    for present, past in values:
+        if len(present[_BODY]) > LIMIT:
+            present[_BODY] = past[_BODY] = pieces.packed(connection, present[_BODY])
+        if len(past[_DIFF]) > LIMIT:
+            past[_DIFF] = pieces.packed(connection, past[_DIFF])
     connection.executemany(_INSERT_DOC, [present for present, _ in values])
     connection.executemany(_INSERT_REV, [past for _, past in values])
 
@@ -253,46 +300,56 @@ def free_name(connection: sqlite3.Connection, id: str) -> None:
     connection.execute(_FREE_NAME, [id])
 
 
-def damaged(query: Query) -> Iterator[str]:
+def damaged(read: Reader) -> Iterator[str]:
     """Yield one sentence per row whose checksum or key does not fit, and per gap in the history."""
-    for values in query(f"SELECT {_FIELDS}, checksum, name_key FROM doc", []):  # noqa: S608
-        row = _row(values)
+    for values in read(f"SELECT {_FIELDS}, checksum, name_key FROM doc", []):  # noqa: S608
+        row = _row(read, values)
         if row.checksum() != values[_ROW_LENGTH]:
             yield f"The present row of {_described(row)} is damaged."
         elif name_key(row.name) != values[-1]:
             yield f"The present row of {_described(row)} is not found by its name."
     seqs = 0
-    for values in query(f"{_REV} ORDER BY seq", []):
-        revision = _revision(values)
+    for values in read(f"{_REV} ORDER BY seq", []):
+        revision = _revision(read, values)
         seqs += 1
         if not _is_sound(revision, values):
             yield f"The history of {_described(revision.row)} is damaged at {revision.row.seq}."
-    ((last,),) = query("SELECT seq FROM clock", [])
-    if seqs != last:
-        yield f"The history has {seqs} revisions, and the clock says {last}."
+    ((last,),) = read("SELECT seq FROM clock", [])
+    removed = removed_by_compactions(read)
+    if seqs + removed != last:
+        compacted = f", {removed} were removed by compactions" if removed else ""
+        yield f"The history has {seqs} revisions{compacted}, and the clock says {last}."
 
 
-def _sound(found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
+def _sound(read: Reader, found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
     for values in found:
-        revision = _revision(values)
+        revision = _revision(read, values)
         if _is_sound(revision, values):
             yield revision
-        else:
+        elif not _was_removed(read, values):
             logger.error("%s", _damage(revision.row))
+
+
+def _was_removed(read: Reader, values: Sequence[Any]) -> bool:
+    """Whether a row was compacted away between the look at it and the look at its pieces."""
+    is_in_pieces = is_packed(values[_BODY]) or is_packed(values[_DIFF])
+    return is_in_pieces and not read("SELECT 1 FROM rev WHERE seq = ?", [values[_SEQ]])
 
 
 def _lives(row: Row, kind: str | None) -> bool:
     return not row.deleted and kind in (None, row.kind)
 
 
-def _row(values: Sequence[Any]) -> Row:
-    return Row(*values[:_ROW_LENGTH])
+def _row(read: Reader, values: Sequence[Any]) -> Row:
+    row = Row(*values[:_ROW_LENGTH])
+    return row._replace(body=read.whole(row.body)) if is_packed(row.body) else row
 
 
-def _revision(values: Sequence[Any]) -> Revision:
+def _revision(read: Reader, values: Sequence[Any]) -> Revision:
     verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n = values[_ROW_LENGTH + 1 :]
     origin = Origin(actor, notebook, cell)
-    return Revision(_row(values), verb, diff, at_us, committed_us, txn, label, origin, n)
+    whole = read.whole(diff) if is_packed(diff) else diff
+    return Revision(_row(read, values), verb, whole, at_us, committed_us, txn, label, origin, n)
 
 
 def _is_sound(revision: Revision, values: Sequence[Any]) -> bool:

@@ -34,7 +34,7 @@ def planted(store: Store, **values: Any) -> None:
     fields |= {"user": "them", "deleted": False, "writer": "w", "foreign_seq": 0}
     row = Row(**{**fields, "body": '{"name":"planted","provider":"openai"}', **values})
     with engine._write_mutex:
-        tables.insert(engine._writing, [Revision(row, "create", "{}", 1, 1, "t", "", ME, 1)])
+        tables.insert(engine._writing, [Revision(row, "create", "{}", 1, 1, "t", "", ME, 1)], engine._pieces)
         engine._writing.execute("UPDATE clock SET seq = ?", [row.seq])
     store._state._writer._is_news_wanted = True
     store.refresh()

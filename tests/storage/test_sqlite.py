@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from contract.engine import EngineContract, names, outcomes, seqs
@@ -153,15 +153,35 @@ def test_nothing_is_written_where_reading_was_asked_for(engine: SqliteEngine) ->
             reader.query("DELETE FROM doc")
 
 
-def test_a_file_of_the_first_format_is_brought_to_the_present_one_with_its_rows(tmp_path: Path) -> None:
+LATER: Final = {
+    1: "DROP INDEX doc_deleted;",
+    2: "DROP TRIGGER rev_backstep; DROP TABLE backstep; DROP TABLE piece; DROP TABLE pin; "
+    "DROP TABLE compaction;",
+}
+
+
+def in_format(engine: SqliteEngine, version: int) -> None:
+    """Make the file one of an earlier format."""
+    with raw(engine) as other:
+        for step in range(version, len(LATER) + 1):
+            other.executescript(LATER[step])
+        other.execute(f"PRAGMA user_version = {version}")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_format_is_brought_to_the_present_one_with_its_rows(
+    version: int, tmp_path: Path
+) -> None:
     with closing(SqliteEngine(tmp_path / "store.db")) as engine:
         engine.commit("a", [intent(1, created("x", text="kept")), intent(2, created("y"))], decide)
         tables = engine.query("SELECT name FROM sqlite_master ORDER BY name")
-        with raw(engine) as other:
-            other.executescript("DROP INDEX doc_deleted; PRAGMA user_version = 1")
+        in_format(engine, version)
+    with closing(SqliteEngine(tmp_path / "store.db", read_only=True)) as engine:
+        assert names(engine.snapshot(1)) == ["x"]
+        assert engine.check() == []
     with closing(SqliteEngine(tmp_path / "store.db")) as engine:
         assert engine.query("SELECT name FROM sqlite_master ORDER BY name") == tables
-        assert engine.query("PRAGMA user_version") == [(2,)]
+        assert engine.query("PRAGMA user_version") == [(3,)]
         assert (names(engine.snapshot()), engine.check()) == (["x", "y"], [])
 
 

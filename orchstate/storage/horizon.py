@@ -1,0 +1,146 @@
+"""The horizon: how far back the history is whole, and which moments before it are there all the same.
+
+A compaction removes revisions for good and leaves a row that says so: from which seq on
+every moment is exact, which earlier ones are, what was removed, when and by whom. The last
+such row counts; those before it are a record for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from orchstate.errors import CorruptStoreError, NotFoundError
+from orchstate.models.intent import Origin
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+
+_FIELDS: Final = "n, at_us, actor, notebook, cell, horizon, removed, removed_in_all, kept, lost"
+_SELECT: Final = f"SELECT {_FIELDS}, checksum FROM compaction"  # noqa: S608
+_INSERT: Final = f"INSERT INTO compaction ({_FIELDS}, checksum) VALUES ({', '.join('?' * 11)})"  # noqa: S608
+# A file that is only read may be of a format that knows no compactions yet.
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'compaction'"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Compaction(NamedTuple):
+    """What one compaction did.
+
+    Parameters
+    ----------
+    n
+        Its number, from 1.
+    at_us
+        When, in microseconds since 1970 (UTC).
+    origin
+        Who did it, and where.
+    horizon
+        The first seq from which on every moment is exact.
+    removed, removed_in_all
+        How many revisions it removed, and all compactions so far.
+    kept
+        Earlier moments that are exact, in order.
+    lost
+        What was given up by request: names of snapshots, and stamps as ``[id, revision]``.
+    """
+
+    n: int
+    at_us: int
+    origin: Origin
+    horizon: int
+    removed: int
+    removed_in_all: int
+    kept: tuple[int, ...]
+    lost: dict[str, list[Any]]
+
+    def has(self, seq: int) -> bool:
+        """Whether a moment is exact."""
+        return seq >= self.horizon or seq == 0 or seq in self.kept
+
+
+def compactions(query: Query) -> list[Compaction]:
+    """Return all compactions of a store, in order.
+
+    Raises
+    ------
+    CorruptStoreError
+        If the row of one is damaged.
+    """
+    return [_compaction(values) for values in _rows(query, f"{_SELECT} ORDER BY n")]
+
+
+def last_compaction(query: Query) -> Compaction | None:
+    """Return the compaction that counts, None if there was none; raises as :func:`compactions` does."""
+    rows = _rows(query, f"{_SELECT} ORDER BY n DESC LIMIT 1")
+    return _compaction(rows[0]) if rows else None
+
+
+def removed_by_compactions(query: Query) -> int:
+    """Return how many revisions are not there any more; raises as :func:`compactions` does."""
+    last = last_compaction(query)
+    return last.removed_in_all if last else 0
+
+
+def check_moment(query: Query, seq: int) -> None:
+    """Refuse a moment that is not exact any more.
+
+    Raises
+    ------
+    NotFoundError
+        If it was compacted away; names the nearest moments that are there.
+    CorruptStoreError
+        If that cannot be told.
+    """
+    last = last_compaction(query)
+    if last is None or last.has(seq):
+        return
+    below, above = _neighbours(last, seq)
+    at = (_EPOCH + timedelta(microseconds=last.at_us)).isoformat(sep=" ", timespec="seconds")
+    raise NotFoundError(
+        f"What the store was at revision {seq} was removed by a compaction, at {at} by "
+        f"{last.origin.actor!r}. The nearest moments that are there: {below} and {above}; from "
+        f"{last.horizon} on, all are."
+    )
+
+
+def write_compaction(connection: sqlite3.Connection, done: Compaction) -> None:
+    """Record a compaction in the transaction that does it."""
+    values = _values(done)
+    connection.execute(_INSERT, [*values, _checksum(values)])
+
+
+def _neighbours(last: Compaction, seq: int) -> tuple[int, int]:
+    there = [0, *last.kept, last.horizon]
+    return max(moment for moment in there if moment < seq), min(moment for moment in there if moment > seq)
+
+
+def _rows(query: Query, sql: str) -> Sequence[tuple[Any, ...]]:
+    return query(sql, []) if query(_HAS_TABLE, []) else ()
+
+
+def _values(done: Compaction) -> list[Any]:
+    numbers = [done.horizon, done.removed, done.removed_in_all]
+    return [done.n, done.at_us, *done.origin, *numbers, json.dumps(done.kept), json.dumps(done.lost)]
+
+
+def _compaction(found: tuple[Any, ...]) -> Compaction:
+    *values, checksum = found
+    if _checksum(values) != checksum:
+        raise CorruptStoreError(
+            "The record of what was removed from the history is damaged, so no past moment is certain. "
+            "Run: orchstate doctor"
+        )
+    n, at_us, actor, notebook, cell, horizon, removed, in_all, kept, lost = values
+    origin = Origin(actor, notebook, cell)
+    return Compaction(n, at_us, origin, horizon, removed, in_all, tuple(json.loads(kept)), json.loads(lost))
+
+
+def _checksum(values: Sequence[Any]) -> bytes:
+    text = "\x1f".join(map(str, values))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
