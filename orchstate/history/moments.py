@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from orchstate.errors import NotFoundError, ValidationError, quoted
 from orchstate.models.names import name_key
+from orchstate.storage.timeline import last_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,13 +110,13 @@ def _checked(seq: int, last: int) -> int:
 def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> int:
     wanted_us = (_utc(moment) - _EPOCH) // timedelta(microseconds=1)
     # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
-    found = engine.query("SELECT max(seq) FROM rev WHERE committed_us <= ?", [wanted_us])[0][0]
+    found = last_by(engine.query, wanted_us)
     if found is None and before_all is None:
         raise NotFoundError(
             f"{moment.isoformat(sep=' ')} is before this store's first change. Give a later time, or 0 for "
             "the empty store."
         )
-    return int(found) if found is not None else before_all or 0
+    return found if found is not None else before_all or 0
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,0 +1,64 @@
+"""The timeline: which revision was the last one at a time, without reading the whole history.
+
+Seqs are in the order of commits, and their times are too, but for where a clock was set
+back, or where two machines with different clocks commit in turns. Each such place is noted
+when it happens, so the history is a row of stretches in which times only go up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+
+# A file that is only read may be of a format that does not note them.
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'backstep'"
+_SLOW: Final = "SELECT max(seq) FROM rev WHERE committed_us <= ?"
+_BEGINNING: Final = "SELECT max(seq) FROM backstep WHERE committed_us <= ? AND seq < ?"
+_END: Final = "SELECT min(seq) FROM backstep WHERE seq > ?"
+_ENDS: Final = "SELECT min(seq), max(seq) FROM rev WHERE seq >= ? AND seq < ?"
+_UP_TO: Final = "SELECT seq, committed_us FROM rev WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+
+
+def last_by(query: Query, wanted_us: int) -> int | None:
+    """Return the last seq whose commit was at a time or before it, None if there is none.
+
+    Parameters
+    ----------
+    query
+        Returns the rows of a reading SQL statement.
+    wanted_us
+        The time in microseconds since 1970 (UTC).
+    """
+    if not query(_HAS_TABLE, []):
+        found = query(_SLOW, [wanted_us])[0][0]
+        return None if found is None else int(found)
+    hits = (_last_within(query, wanted_us, *stretch) for stretch in _stretches(query, wanted_us))
+    return next((hit for hit in hits if hit is not None), None)
+
+
+def _stretches(query: Query, wanted_us: int) -> Iterator[tuple[int, int]]:
+    """Yield where each stretch that begins by a time begins, and the next one; the last stretch first."""
+    before: int | None = 1 << 62
+    while before:
+        ((first,),) = query(_BEGINNING, [wanted_us, before])
+        # None stands before the first stretch of all.
+        ((end,),) = query(_END, [first or 0])
+        yield first or 0, 1 << 62 if end is None else end
+        before = first
+
+
+def _last_within(query: Query, wanted_us: int, first: int, end: int) -> int | None:
+    """Return the last seq of a stretch by a time; some of its revisions may have been removed."""
+    ((low, high),) = query(_ENDS, [first, end])
+    hit = None
+    while low is not None and low <= high:
+        ((seq, committed_us),) = query(_UP_TO, [(low + high) // 2])
+        if committed_us <= wanted_us:
+            hit, low = seq, (low + high) // 2 + 1
+        else:
+            high = seq - 1
+    return hit
