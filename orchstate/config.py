@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from orchstate.clients.models import Model
     from orchstate.providers.definition import ProviderDefinition
     from orchstate.state.receipt import Receipt
+
+logger = logging.getLogger(__name__)
 
 # How long a result waits for edits of its config that are being committed, which takes milliseconds.
 _SETTLE_S: Final = 1.0
@@ -171,14 +174,18 @@ class Config(Keyed):
         from orchstate.clients.ask import ask
 
         self._state.settle(_SETTLE_S)
-        return ask(self._connection(), prompt, system=system)
+        connection = self._connection()
+        self._pin(connection.stamp)
+        return ask(connection, prompt, system=system)
 
     async def aask(self, prompt: str, *, system: str | None = None) -> Answer:
         """Do what :meth:`ask` does without stopping the event loop."""
         from orchstate.clients.ask import aask
 
         await in_thread(self._state.settle, _SETTLE_S)
-        return await aask(self._connection(), prompt, system=system)
+        connection = self._connection()
+        self._pin(connection.stamp)
+        return await aask(connection, prompt, system=system)
 
     def form(self) -> Any:
         """Return the form: a widget that edits this config and shows every change of it.
@@ -208,7 +215,8 @@ class Config(Keyed):
     def stamp(self) -> dict[str, Any]:
         """Return what pins a result to this config as it is now.
 
-        Edits that are on their way are given up to a second to be committed.
+        Edits that are on their way are given up to a second to be committed. The revision is kept by
+        every compaction of the history, unless that is told otherwise.
 
         Returns
         -------
@@ -228,7 +236,11 @@ class Config(Keyed):
         2
         """
         self._state.settle(_SETTLE_S)
-        return self._stamp(*self._pinned())
+        stamp = self._stamp(*self._pinned())
+        if self._pin(stamp):
+            # Another process may be about to compact the history.
+            self._state.settle(_SETTLE_S)
+        return stamp
 
     @property
     def fingerprint(self) -> str:
@@ -300,6 +312,15 @@ class Config(Keyed):
         if not isinstance(document, ConfigDocument):
             raise self._state.gone(self._entry.id)
         return document, revision
+
+    def _pin(self, stamp: Mapping[str, Any]) -> bool:
+        """Have the revision of a stamp kept; returns whether that is news."""
+        try:
+            return stamp["revision"] is not None and self._state.pin(stamp["config"], stamp["revision"])
+        except OrchstateError as error:
+            # What cannot be written now, as on a full disk, must not be in the way of a result.
+            logger.warning("The revision of a stamp is not protected from compaction: %s", error)
+            return False
 
     def _stamp(self, document: ConfigDocument, revision: int | None) -> dict[str, Any]:
         return {

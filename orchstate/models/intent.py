@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from orchstate.models.values import FrozenMap
 
 Verb = Literal["create", "update", "delete"]
+"""What happens to a document; "pin" besides is a wish about its history, and no change of it."""
 
 
 # Tuples, because every edit makes some: a frozen dataclass takes four times as long to make.
@@ -25,7 +26,8 @@ class Operation(NamedTuple):
     Parameters
     ----------
     verb
-        What happens.
+        What happens. ``"pin"`` changes nothing: it has the revision in ``set["revision"]`` kept for ever,
+        since a result refers to it.
     kind, id, name
         The document; `name` as it is after the operation.
     set
@@ -42,7 +44,7 @@ class Operation(NamedTuple):
         The seq up to which the edit saw what others did to the document.
     """
 
-    verb: Verb
+    verb: Verb | Literal["pin"]
     kind: str
     id: str
     name: str

@@ -38,11 +38,11 @@ from orchstate.state.writer import Writer
 from orchstate.storage.engine import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from orchstate.errors import OrchstateError
     from orchstate.models.document import Document
-    from orchstate.models.intent import Origin
+    from orchstate.models.intent import Operation, Origin
     from orchstate.state.kinds import Kinds
     from orchstate.state.record import Record
     from orchstate.state.steps import Step
@@ -87,6 +87,7 @@ class Acceptance(Present):
         self.refusing = False
         """Whether the last edit could not be written, as on a full disk."""
         self._undo = UndoStack()
+        self._pins: set[tuple[str, int]] = set()
         self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
         self._writer.start()
 
@@ -246,7 +247,7 @@ class Acceptance(Present):
         self._check_names(steps)
         base = self.view.base
         steps = [step.on(base(step.operation.id)) for step in steps]
-        intent = self._intent(steps, at_us, label)
+        intent = self._intent([step.operation for step in steps], at_us, label)
         self._append(intent)
         # From here on the edit is accepted, and nothing below may fail.
         self.n = receipt.n = intent.n
@@ -260,10 +261,9 @@ class Acceptance(Present):
         self.delivery.put(self._changed)
         return receipt
 
-    def _intent(self, steps: Sequence[Step], at_us: int, label: str) -> Intent:
-        operations = tuple(step.operation for step in steps)
+    def _intent(self, operations: Iterable[Operation], at_us: int, label: str) -> Intent:
         n = self.n + 1
-        return Intent(n, f"{self.writer_id}-{n}", at_us, self._origin(), operations, label)
+        return Intent(n, f"{self.writer_id}-{n}", at_us, self._origin(), tuple(operations), label)
 
     def _append(self, intent: Intent) -> None:
         journal = self._journal

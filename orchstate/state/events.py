@@ -104,6 +104,7 @@ def events_of_refused(intent: Intent) -> list[Event]:
             cause="rollback",
         )
         for operation in intent.operations
+        if operation.verb != "pin"
     ]
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
 from orchstate.models.document import leaves
+from orchstate.models.intent import Operation
 from orchstate.models.names import check_name
 from orchstate.state import resolving
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
 from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
+from orchstate.state.receipt import Receipt
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from orchstate.models.document import Document
     from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
-    from orchstate.state.receipt import Receipt
     from orchstate.state.resolving import Choice
     from orchstate.storage.engine import Decision, Engine
 
@@ -229,6 +230,33 @@ class State(Acceptance):
             )
             # Outside, another thread's edit could already be the revision that the row names.
             return document, entry.row.revision if is_exact and entry and entry.row else None
+
+    def pin(self, id: str, revision: int) -> bool:
+        """Have a committed revision kept by every compaction, since a result refers to it.
+
+        It is no edit: nobody is told, and it cannot be undone. Returns whether it was new here.
+
+        Parameters
+        ----------
+        id
+            Which document.
+        revision
+            Number of its revision.
+        """
+        if self._journal is None or (id, revision) in self._pins:
+            return False
+        entry = self.view.known(id)
+        kind, name = (entry.kind, entry.name) if entry else ("", "")
+        operation = Operation("pin", kind, id, name, {"revision": revision})
+        with self._editing() as at_us:
+            # Not part of a running block, which may still be given up.
+            intent = self._intent([operation], at_us, "")
+            self._append(intent)
+            receipt = Receipt(self._writer.outcomes)
+            self.n = receipt.n = intent.n
+            self._pins.add((id, revision))
+            self._writer.submit(intent, receipt)
+        return True
 
     def _take_in(self) -> None:
         """Show what has arrived, also from a thread that is not the owner's, who tells observers later."""

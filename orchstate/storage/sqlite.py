@@ -128,6 +128,7 @@ class SqliteEngine(StoreFile):
     def _apply_one(
         self, decide: Decide, writer: str, intent: Intent, seq: int
     ) -> tuple[Decision, list[Revision]]:
+        intent = self._without_pins(intent)
         present = tables.Met(self._meeting)
         decision = decide(present, intent, writer)
         old = {write.id: present.get(write.id) for write in decision.writes}
@@ -158,6 +159,15 @@ class SqliteEngine(StoreFile):
             self._park(writer, intent, decision, seq)
         self._writing.execute("RELEASE intent")
         return decision, revisions
+
+    def _without_pins(self, intent: Intent) -> Intent:
+        """Note what an intent wants kept, which is nobody's decision, and return the rest of it."""
+        pins = [operation for operation in intent.operations if operation.verb == "pin"]
+        if not pins:
+            return intent
+        values = [(operation.id, operation.set["revision"]) for operation in pins]
+        self._writing.executemany("INSERT OR IGNORE INTO pin VALUES (?, ?)", values)
+        return intent._replace(operations=tuple(each for each in intent.operations if each not in pins))
 
     def _fetch(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         return fetch(self._writing, sql, values)
