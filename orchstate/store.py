@@ -86,6 +86,7 @@ class Store(Timed, Shared):
             find=partial(self._state.find, "config"),
             snapshots=self._snapshots,
             last=lambda: self._state.seq,
+            origin=partial(origin, options.actor),
         )
         self._state.services = Services(
             registry=self.providers,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchstate.models.conflict import ConflictDocument
     from orchstate.state.record import Record
     from orchstate.storage.engine import Revision, Row
+    from orchstate.storage.horizon import Compaction
 
 CHANGES: Final = {
     "at": "datetime64[us, UTC]",
@@ -57,6 +58,16 @@ CONFLICTS: Final = {
     "ours": "object",
     "by": "string",
     "at": "datetime64[us, UTC]",
+}
+COMPACTIONS: Final = {
+    "at": "datetime64[us, UTC]",
+    "actor": "category",
+    "notebook": "category",
+    "cell": "string",
+    "kept_from": "int64",
+    "revisions": "int64",
+    "snapshots": "object",
+    "stamps": "object",
 }
 _REVISION: Final = {"seq": "int64", "at": "datetime64[us, UTC]", "op": "category", "actor": "category"}
 _CONFIGS: Final = {
@@ -135,6 +146,21 @@ def diff_frame(
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
     return _frame(columns, DIFF, None)
+
+
+def compactions_frame(done: Sequence[Compaction]) -> pd.DataFrame:
+    """Return one row per compaction, with the columns of ``COMPACTIONS``."""
+    columns: dict[str, list[Any]] = {
+        "at": [each.at_us for each in done],
+        "actor": [each.origin.actor for each in done],
+        "notebook": [each.origin.notebook for each in done],
+        "cell": [each.origin.cell for each in done],
+        "kept_from": [each.horizon for each in done],
+        "revisions": [each.removed for each in done],
+        "snapshots": [each.lost["snapshots"] for each in done],
+        "stamps": [each.lost["stamps"] for each in done],
+    }
+    return _frame(columns, COMPACTIONS, None)
 
 
 def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:

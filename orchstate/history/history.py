@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import FlushError, NotFoundError, quoted, suggestion
+from orchstate.errors import FlushError, NotFoundError, ValidationError, quoted, suggestion
+from orchstate.history.compacted import Compacted
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
+from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
 from orchstate.models.names import name_key
+from orchstate.models.profile import SnapshotDocument
 from orchstate.state.decide import decode, flat
+from orchstate.storage.compaction import Wish
+from orchstate.storage.horizon import check_moment, compactions, removed_by_compactions
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
@@ -20,12 +26,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from orchstate.history.moments import When
+    from orchstate.models.intent import Origin
     from orchstate.state.kinds import Kinds
-    from orchstate.storage.engine import Row
+    from orchstate.storage.engine import Row, Snapshot
     from orchstate.storage.sqlite import SqliteEngine
 
 # A question about the history waits this long for edits that are still on their way.
 _FLUSH_S = 2.0
+# A compaction takes its time anyway, and goes on with nothing that is not committed.
+_COMMIT_S = 10.0
 
 
 class History:
@@ -45,6 +54,8 @@ class History:
         Returns the seqs of all snapshots by :func:`name_key` of their names.
     last
         Returns the seq of the last revision that is known without looking.
+    origin
+        Returns who is here, and where.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class History:
         find: Callable[[str], str | None],
         snapshots: Callable[[], Mapping[str, int]],
         last: Callable[[], int],
+        origin: Callable[[], Origin],
     ) -> None:
         self._engine = engine
         self._kinds = kinds
@@ -63,6 +75,7 @@ class History:
         self._find = find
         self._snapshots = snapshots
         self._last = last
+        self._origin = origin
 
     def changes(
         self,
@@ -116,7 +129,7 @@ class History:
             del name, field, since, until
             forget(error)
             raise
-        return changes_frame(self._engine.changes_since(first, until=last, id=id), field=field)
+        return changes_frame(self._engine.each_since(first, until=last, id=id), field=field)
 
     def revisions(self, name: str) -> pd.DataFrame:
         """Return all revisions of one config: one row each, indexed by ``revision``.
@@ -182,8 +195,8 @@ class History:
 
         self._settle()
         try:
-            first = self._engine.snapshot(self._seq(a))
-            last = self._engine.snapshot(self._engine.seq() if b is None else self._seq(b))
+            first = self._engine.snapshot(self._moment(a))
+            last = self._engine.snapshot(self._engine.seq() if b is None else self._moment(b))
         except BaseException as error:
             # One of them may be a key.
             del a, b
@@ -212,7 +225,7 @@ class History:
         """
         self._settle()
         try:
-            seq = self._seq(when)
+            seq = self._moment(when)
         except BaseException as error:
             # It may be a key.
             del when
@@ -220,8 +233,105 @@ class History:
             raise
         return PastState(seq, self._engine.snapshot(seq), self._kinds, self.diff)
 
+    def compact(
+        self, keep: When | timedelta, *, snapshots: bool = True, stamps: bool = True, preview: bool = False
+    ) -> Compacted:
+        """Remove old revisions for good, which makes the store smaller; it cannot be undone.
+
+        The present is not touched, and neither is the past from `keep` on: every moment of it is exact.
+        From before, what snapshots and stamps need stays as well, unless it is given up by name. What
+        was removed, when and by whom is recorded, see :meth:`compactions`. A moment that is gone is
+        refused by ``store.at()``, never shown wrong.
+
+        Parameters
+        ----------
+        keep
+            The moment from which on everything stays, as in :meth:`Store.at`; or how far back from
+            now that is, as a ``timedelta``.
+        snapshots
+            Whether the moments of snapshots stay.
+        stamps
+            Whether the revisions stay that results refer to by a stamp.
+        preview
+            Whether it is only said what would be removed.
+
+        Returns
+        -------
+        Compacted
+            How many revisions, which snapshots and stamps, and the size before and after, in bytes.
+
+        Raises
+        ------
+        NotFoundError, ValidationError
+            If `keep` is no moment.
+        FlushError
+            If edits before it could not be committed.
+        ReadOnlyError
+            If the store is open for reading only.
+        CorruptStoreError
+            If it is damaged, so that old revisions may be needed to mend it.
+        StoreError
+            If it could not be done now; nothing was removed.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> from datetime import timedelta
+        >>> store.history.compact(timedelta(days=30))
+        <Compacted: nothing to remove>
+        >>> seq = store.snapshot("first")
+        >>> gpt.temperature = 1.1
+        >>> store.history.compact("first", preview=True)
+        <Compacted: would remove 1 of 4 revisions; all of revision 2 and later stays>
+        """
+        try:
+            self._flush(_COMMIT_S)
+            horizon = self._seq(_moment_of(keep), before_all=0)
+        except BaseException as error:
+            # It may be a key.
+            del keep
+            forget(error)
+            raise
+        wish = Wish(horizon, _moments_of_snapshots, snapshots, stamps, self._origin())
+        return Compacted.of(self._engine.compact(wish, preview=preview), preview=preview)
+
+    async def acompact(
+        self, keep: When | timedelta, *, snapshots: bool = True, stamps: bool = True, preview: bool = False
+    ) -> Compacted:
+        """Do what :meth:`compact` does without stopping the event loop."""
+        try:
+            return await in_thread(self.compact, keep, snapshots=snapshots, stamps=stamps, preview=preview)
+        except BaseException as error:
+            del keep
+            forget(error)
+            raise
+
+    def compactions(self) -> pd.DataFrame:
+        """Return what was removed from the history, when and by whom: one row per compaction.
+
+        Returns
+        -------
+        DataFrame
+            ``at`` (datetime, UTC), ``actor``, ``notebook``, ``cell``, ``kept_from`` (int64, a seq),
+            ``revisions`` (int64, how many were removed), ``snapshots`` and ``stamps`` (lists of what
+            was given up).
+
+        Raises
+        ------
+        CorruptStoreError
+            If the record is damaged.
+
+        Examples
+        --------
+        >>> store.history.compactions()["revisions"].sum()
+        np.int64(0)
+        """
+        from orchstate.history.frames import compactions_frame
+
+        return compactions_frame(compactions(self._engine.query))
+
     def __len__(self) -> int:
-        return self._engine.seq()
+        return self._engine.seq() - removed_by_compactions(self._engine.query)
 
     def __repr__(self) -> str:
         last = self._last()
@@ -229,6 +339,11 @@ class History:
 
     def _seq(self, when: When, *, before_all: int | None = None) -> int:
         return seq_of(when, self._engine, self._snapshots(), before_all=before_all)
+
+    def _moment(self, when: When) -> int:
+        seq = self._seq(when)
+        check_moment(self._engine.query, seq)
+        return seq
 
     def _values(self, row: Row) -> dict[str, Any]:
         return flat(decode(self._kinds, row)) if row.kind in self._kinds else json.loads(row.body)
@@ -266,3 +381,18 @@ class History:
         # Should the engine not answer, what is committed is shown all the same.
         with contextlib.suppress(FlushError):
             self._flush(_FLUSH_S)
+
+
+def _moment_of(keep: When | timedelta) -> When:
+    if not isinstance(keep, timedelta):
+        return keep
+    if keep < timedelta():
+        raise ValidationError(f"{keep!r} lies in the future. Give how far back everything is to stay.")
+    try:
+        return datetime.now(UTC) - keep
+    except OverflowError:
+        return 0
+
+
+def _moments_of_snapshots(present: Snapshot) -> dict[str, int]:
+    return {row.name: int(json.loads(row.body)["seq"]) for row in present.rows(SnapshotDocument.kind)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from orchstate.errors import NotFoundError, ValidationError, quoted
 from orchstate.models.names import name_key
+from orchstate.storage.horizon import check_time
 from orchstate.storage.timeline import last_by
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ def seq_of(
     snapshots
         Seqs by :func:`name_key` of the name.
     before_all
-        What a time before the first change means; None if it is an error.
+        What a time before the first change means; None if it is an error, and if what the store was
+        at the moment has to be there still.
 
     Raises
     ------
     NotFoundError
-        If there was no store at that moment, or no snapshot of that name.
+        If there was no store at that moment, or no snapshot of that name, or it was compacted away.
     ValidationError
         If `when` is something else.
     """
@@ -111,6 +113,8 @@ def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> 
     wanted_us = (_utc(moment) - _EPOCH) // timedelta(microseconds=1)
     # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
     found = last_by(engine.query, wanted_us)
+    if before_all is None:
+        check_time(engine.query, found, moment.isoformat(sep=" "))
     if found is None and before_all is None:
         raise NotFoundError(
             f"{moment.isoformat(sep=' ')} is before this store's first change. Give a later time, or 0 for "

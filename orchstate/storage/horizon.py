@@ -98,14 +98,36 @@ def check_moment(query: Query, seq: int) -> None:
         If that cannot be told.
     """
     last = last_compaction(query)
-    if last is None or last.has(seq):
-        return
-    below, above = _neighbours(last, seq)
+    if last is not None and not last.has(seq):
+        raise _gone(last, f"What the store was at revision {seq}", seq)
+
+
+def check_time(query: Query, seq: int | None, shown: str) -> None:
+    """Refuse a time of which it is not certain any more what was there; raises as `check_moment` does.
+
+    Parameters
+    ----------
+    query
+        Returns the rows of a reading SQL statement.
+    seq
+        The last revision at that time, among those that are there; None if there is none.
+    shown
+        The time, for the message.
+    """
+    last = last_compaction(query)
+    # Between a snapshot's revision and the next one that is left others may have been.
+    if last is not None and (seq or 0) < last.horizon:
+        raise _gone(last, f"What the store was at {shown}", seq or 0)
+
+
+def _gone(last: Compaction, what: str, seq: int) -> NotFoundError:
+    there = [0, *last.kept, last.horizon]
+    below = max(moment for moment in there if moment <= seq)
+    above = min(moment for moment in there if moment > seq)
     at = (_EPOCH + timedelta(microseconds=last.at_us)).isoformat(sep=" ", timespec="seconds")
-    raise NotFoundError(
-        f"What the store was at revision {seq} was removed by a compaction, at {at} by "
-        f"{last.origin.actor!r}. The nearest moments that are there: {below} and {above}; from "
-        f"{last.horizon} on, all are."
+    return NotFoundError(
+        f"{what} was removed by a compaction, at {at} by {last.origin.actor!r}. The nearest revisions whose "
+        f"moments are there: {below} and {above}; from {last.horizon} on, all are."
     )
 
 
@@ -113,11 +135,6 @@ def write_compaction(connection: sqlite3.Connection, done: Compaction) -> None:
     """Record a compaction in the transaction that does it."""
     values = _values(done)
     connection.execute(_INSERT, [*values, _checksum(values)])
-
-
-def _neighbours(last: Compaction, seq: int) -> tuple[int, int]:
-    there = [0, *last.kept, last.horizon]
-    return max(moment for moment in there if moment < seq), min(moment for moment in there if moment > seq)
 
 
 def _rows(query: Query, sql: str) -> Sequence[tuple[Any, ...]]:

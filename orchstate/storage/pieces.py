@@ -172,6 +172,26 @@ class Reader:
         """Return the text that is stored, see :meth:`Pieces.whole`."""
         return self._pieces.whole(self._query, stored)
 
+    def named_by(self, key: bytes) -> Iterator[bytes]:
+        """Yield what a hash's content is made of: its pieces, and long values that it was stored without."""
+        for (data,) in self._query(_SELECT, [key]):
+            if data[:1] == b"n":
+                yield from keys_in(data[1:])
+            content = self._pieces.content(self._query, key)
+            if not content.startswith(b'"'):
+                yield from keys_named_in(content.decode(errors="replace"))
+
+
+def unneeded(read: Reader, texts: Iterable[str]) -> list[bytes]:
+    """Return the hashes of what is stored, and none of these stored texts is made of."""
+    needed: set[bytes] = set()
+    waiting = {key for text in texts for key in keys_named_in(text)}
+    while waiting:
+        key = waiting.pop()
+        needed.add(key)
+        waiting |= set(read.named_by(key)) - needed
+    return [key for (key,) in read("SELECT hash FROM piece") if key not in needed]
+
 
 class _Packing:
     """One text on its way into pieces."""

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchstate.locks import FileLock
+    from orchstate.storage.engine import Revision
 
 # What tells one store from another, and one state of it from an older one.
 _CONTENT: Final = """
-    SELECT (SELECT value FROM meta WHERE key = 'store_id'), seq,
-        (SELECT txn FROM rev WHERE rev.seq = clock.seq), (SELECT txn FROM rev WHERE rev.seq = ?)
-    FROM clock"""
+    SELECT (SELECT value FROM meta WHERE key = 'store_id'), clock.seq, last.txn, last.writer, last.n,
+        (SELECT txn FROM rev WHERE rev.seq = ?)
+    FROM clock LEFT JOIN rev AS last ON last.seq = clock.seq"""
+# A compaction may have removed the revision that was the last one. It was there if its intent has been
+# applied: that is known of every writer for ever.
+_WAS_COMPACTED: Final = """
+    SELECT 1 FROM applied WHERE writer = ? AND n >= ?
+        AND EXISTS (SELECT 1 FROM compaction WHERE horizon > ?)"""
 # What SQLite says of a file that is none of ours; all else may be a fault of the moment, or damage.
 _NO_STORE: Final = ("not a database", "no such table", "no such column")
 # File systems count time in steps, the longest of 2 s. What was written so shortly before it was looked at
@@ -44,19 +50,27 @@ class Content(NamedTuple):
         The id of the store.
     seq
         Number of its last commit.
-    txn
-        The transaction of that commit; None while there is none.
+    txn, writer, n
+        The transaction of that commit, who made it, and its number among theirs; None while there is none.
     """
 
     store_id: str
     seq: int
     txn: str | None
+    writer: str | None
+    n: int | None
 
     def goes_on_in(self, connection: sqlite3.Connection) -> Content | None:
         """Return what a file holds if it is this, or more that was added to it; else None."""
-        store_id, seq, txn, then = connection.execute(_CONTENT, [self.seq]).fetchone()
-        is_same = store_id == self.store_id and seq >= self.seq and then == self.txn
-        return Content(store_id, seq, txn) if is_same else None
+        *found, then = connection.execute(_CONTENT, [self.seq]).fetchone()
+        now = Content(*found)
+        is_same = now.store_id == self.store_id and now.seq >= self.seq
+        return now if is_same and (then == self.txn or self._was_compacted(connection, then)) else None
+
+    def _was_compacted(self, connection: sqlite3.Connection, then: str | None) -> bool:
+        if then is not None:
+            return False
+        return bool(connection.execute(_WAS_COMPACTED, [self.writer, self.n, self.seq]).fetchone())
 
 
 class Stamp(NamedTuple):
@@ -95,8 +109,8 @@ class Presence:
         found = self._stat()
         self._file = (found.st_dev, found.st_ino)
         self._note(_stamp_of(found))
-        _, seq, txn, _ = connection.execute(_CONTENT, [0]).fetchone()
-        self._content = Content(store_id, seq, txn)
+        _, *found, _ = connection.execute(_CONTENT, [0]).fetchone()
+        self._content = Content(store_id, *found)
 
     @property
     def has_moved(self) -> bool:
@@ -148,9 +162,10 @@ class Presence:
         """
         return self._successor(connection).seq
 
-    def committed(self, seq: int, txn: str) -> None:
-        """Take over that we committed."""
-        self._content = Content(self._content.store_id, seq, txn)
+    def committed(self, last: Revision) -> None:
+        """Take over that we committed, and what was the last of it."""
+        row = last.row
+        self._content = Content(self._content.store_id, row.seq, last.txn, row.writer, last.n)
         self._note(_stamp_of(self._stat()))
 
     def follow(self) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError
 from orchstate.models.names import name_key
-from orchstate.storage import tables
+from orchstate.storage import compaction, tables
 from orchstate.storage.connection import connect, fetch, is_operational, transaction, translated
 from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.file import StoreFile
@@ -31,8 +31,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchstate.models.intent import Intent
+    from orchstate.storage.compaction import Plan, Wish
     from orchstate.storage.engine import Decide, Revision, Row, Snapshot, Write
     from orchstate.storage.placement import JournalMode
+
+
+class Compacted(NamedTuple):
+    """What a compaction did or would do, and the size of the store before and after it in bytes."""
+
+    plan: Plan
+    bytes_before: int
+    bytes_after: int
 
 
 class SqliteEngine(StoreFile):
@@ -92,7 +101,7 @@ class SqliteEngine(StoreFile):
         if self._presence:
             self._presence.check()
             for last in commit.revisions[-1:]:
-                self._presence.committed(last.row.seq, last.txn)
+                self._presence.committed(last)
 
     def _commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         try:
@@ -229,6 +238,42 @@ class SqliteEngine(StoreFile):
         except sqlite3.Error as error:
             path.unlink(missing_ok=True)
             raise translated(error, path) from error
+
+    def compact(self, wish: Wish, *, preview: bool = False) -> Compacted:
+        """Remove revisions for good, or say which with `preview`, and make the file smaller.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the store is open for reading only.
+        CorruptStoreError
+            If something in it is damaged: what would be removed might help to mend it.
+        StoreError
+            If it could not be done now; nothing was removed.
+        """
+        if self.read_only:
+            raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to compact it.")
+        if problems := self.check():
+            raise CorruptStoreError(
+                f"The store is damaged, so nothing is removed from its history: {problems[0]} "
+                "Run: orchstate doctor"
+            )
+        before = compaction.size_of(self._reader)
+        if preview:
+            return Compacted(compaction.plan(self._reader, wish), before, before)
+        with self._write_mutex:
+            self._verify()
+            try:
+                with self._locked():
+                    self._check_content()
+                    plan = compaction.compact(self._writing, self._meeting, wish)
+                    if self._presence:
+                        self._presence.check()
+                    if plan.removed:
+                        compaction.shrink(self._writing, self._meeting, self.path)
+                    return Compacted(plan, before, compaction.size_of(self._meeting))
+            except sqlite3.Error as error:
+                raise translated(error, self.path) from error
 
     def check(self) -> list[str]:
         """Return one sentence per damage found in the stored data; empty when sound."""

@@ -74,6 +74,7 @@ _PAST: Final = (
     f"{_IDS} SELECT {_OF_REV} "  # noqa: S608
     f"FROM ids JOIN rev ON rev.seq = {_LAST} ORDER BY created_us, seq"
 )
+_PAST_SEQS: Final = f"{_IDS} SELECT rev.seq FROM ids JOIN rev ON rev.seq = {_LAST}"  # noqa: S608
 _PAST_IDS: Final = f"""{_IDS} SELECT ids.id FROM ids JOIN rev ON rev.seq = {_LAST}
     WHERE rev.kind = ? OR (SELECT kind FROM rev WHERE rev.seq = {_FIRST}) = ?"""  # noqa: S608
 # No name begins with a NUL, so a freed one is in nobody's way.
@@ -319,6 +320,18 @@ def damaged(read: Reader) -> Iterator[str]:
     if seqs + removed != last:
         compacted = f", {removed} were removed by compactions" if removed else ""
         yield f"The history has {seqs} revisions{compacted}, and the clock says {last}."
+
+
+def last_seqs(read: Reader, seq: int) -> list[int]:
+    """Return the seqs of the last revision of each document at a moment."""
+    return [int(found) for (found,) in read(_PAST_SEQS, [seq])]
+
+
+def packed_texts(read: Reader) -> Iterator[str]:
+    """Yield all texts that are stored without their long values, as they are stored."""
+    for table, column in (("doc", "body"), ("rev", "body"), ("rev", "diff")):
+        sql = f"SELECT {column} FROM {table} WHERE substr({column}, 1, 1) = ' '"  # noqa: S608
+        yield from (text for (text,) in read(sql, []) if is_packed(text))
 
 
 def _sound(read: Reader, found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
