@@ -45,6 +45,10 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
     "history": (lambda store: store.history, r"<History: 4 revisions>"),
     "past": (lambda store: store.at(1), r"<PastState at revision 1>"),
     "past configs": (lambda store: store.at(1).configs, r"<past configs: not read yet>"),
+    "compacted": (
+        lambda store: store.history.compact("9999-12-31", preview=True),
+        r"<Compacted: would remove 1 of 4 revisions; all of revision 4 and later stays>",
+    ),
     "receipt": (
         lambda store: store.configs["gpt"].update(seed=1).wait(),
         r"<Receipt committed as revision 3>",

@@ -94,6 +94,8 @@ def closed(store: Store) -> Config:
         lambda store: store.history.changes(KEY),
         lambda store: store.history.revisions(KEY),
         lambda store: store.history.diff(KEY),
+        lambda store: store.history.compact(KEY),
+        lambda store: asyncio.run(store.history.acompact(KEY)),
         lambda store: setattr(store, "api_key", KEY),
         lambda store: setattr(store, "active", KEY),
         lambda store: orchstate.open(f"postgres://u:{KEY}@host/x"),

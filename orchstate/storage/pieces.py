@@ -41,7 +41,7 @@ _LITERAL: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _CANDIDATE: Final = re.compile(rb"[.7kvKV\x82\x92\xa2\xb2]")
 _WINDOW: Final = 24
 _ONE_IN: Final = 64
-_SHORTEST, _LONGEST = 1024, 16 * 1024
+_SHORTEST, _LONGEST = 2048, 16 * 1024
 # So many pieces, about, are named together, so that a long value with an edit needs no new list of all.
 _TOGETHER: Final = 32
 _DEEPEST: Final = 8
@@ -106,10 +106,11 @@ class Pieces:
         if known is not None:
             return known
         kind, data = _stored(query, key, depth)
-        content = data
-        if kind == b"n":
-            content = b"".join(self._parts(query, keys_in(data), depth + 1))
-        if hash_of(content) != key:
+        if kind == b"g" and hash_of(kind + data) != key:
+            raise _DamageError
+        is_list = kind in (b"g", b"n")
+        content = b"".join(self._parts(query, keys_in(data), depth + 1)) if is_list else data
+        if kind != b"g" and hash_of(content) != key:
             raise _DamageError
         self._remember(key, content)
         return content
@@ -175,7 +176,7 @@ class Reader:
     def named_by(self, key: bytes) -> Iterator[bytes]:
         """Yield what a hash's content is made of: its pieces, and long values that it was stored without."""
         for (data,) in self._query(_SELECT, [key]):
-            if data[:1] == b"n":
+            if data[:1] in (b"g", b"n"):
                 yield from keys_in(data[1:])
             content = self._pieces.content(self._query, key)
             if not content.startswith(b'"'):
@@ -204,26 +205,37 @@ class _Packing:
         """Store a long value, and return what stands for it in its text."""
         content = value.encode(errors="surrogatepass")
         key = hash_of(content)
-        if not self._pieces.is_there(self._connection, key):
-            self._put_tree(cut(content))
+        if not self._is_there(key):
+            self._put_content(key, cut(content))
         return f'{{{_NAME}"{key.hex()}"}}'
 
-    def _put_tree(self, parts: list[bytes]) -> None:
-        keys = [self._put_piece(part, _compressed(part)) for part in parts]
-        while len(keys) > 1:
-            places = _groups(keys)
-            parts = [b"".join(parts[start:end]) for start, end in places]
-            keys = [
-                self._put_piece(part, b"n" + b"".join(keys[start:end])) if end - start > 1 else keys[start]
-                for part, (start, end) in zip(parts, places, strict=True)
-            ]
+    def _put_content(self, key: bytes, parts: list[bytes]) -> None:
+        if len(parts) == 1:
+            self._put(key, _compressed(parts[0]))
+            return
+        keys = [self._put_piece(part) for part in parts]
+        while len(keys) > 2 * _TOGETHER:
+            keys = [self._put_group(b"g" + b"".join(keys[start:end])) for start, end in _groups(keys)]
+        self._put(key, b"n" + b"".join(keys))
 
-    def _put_piece(self, content: bytes, stored: bytes) -> bytes:
+    def _put_piece(self, content: bytes) -> bytes:
         key = hash_of(content)
-        if not self._pieces.is_there(self._connection, key):
-            self._connection.execute(_INSERT, [key, stored])
-            self._pieces.know(key)
+        if not self._is_there(key):
+            self._put(key, _compressed(content))
         return key
+
+    def _put_group(self, stored: bytes) -> bytes:
+        key = hash_of(stored)
+        if not self._is_there(key):
+            self._put(key, stored)
+        return key
+
+    def _is_there(self, key: bytes) -> bool:
+        return self._pieces.is_there(self._connection, key)
+
+    def _put(self, key: bytes, stored: bytes) -> None:
+        self._connection.execute(_INSERT, [key, stored])
+        self._pieces.know(key)
 
 
 def is_packed(stored: object) -> bool:
@@ -277,8 +289,6 @@ def _next_cut(content: bytes, first: int, last: int) -> int:
 def _groups(keys: list[bytes]) -> list[tuple[int, int]]:
     """Return which neighbours are named together: where one ends is said by its own hash."""
     ends = [at for at, key in enumerate(keys, 1) if key[0] % _TOGETHER == 0 and at < len(keys)]
-    if len(keys) <= 2 * _TOGETHER or not ends:
-        ends = []
     return list(pairwise([0, *ends, len(keys)]))
 
 
@@ -311,7 +321,11 @@ def _compressed(content: bytes) -> bytes:
 
 
 def _stored(query: Query, key: bytes, depth: int) -> tuple[bytes, bytes]:
-    """Return the kind and the bytes of one row: a piece, or the hashes of several."""
+    """Return the kind and the bytes of one row.
+
+    The kinds are a piece, plain (t) or compressed (z); a content, by the hashes of its pieces (n); and a
+    group of such hashes (g), which is named by the hash of its list, since its content is verified in parts.
+    """
     found = query(_SELECT, [key])
     if not found or depth > _DEEPEST or not isinstance(found[0][0], bytes):
         raise _DamageError

@@ -19,7 +19,8 @@ _HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name =
 _SLOW: Final = "SELECT max(seq) FROM rev WHERE committed_us <= ?"
 _BEGINNING: Final = "SELECT max(seq) FROM backstep WHERE committed_us <= ? AND seq < ?"
 _END: Final = "SELECT min(seq) FROM backstep WHERE seq > ?"
-_ENDS: Final = "SELECT min(seq), max(seq) FROM rev WHERE seq >= ? AND seq < ?"
+# Each on its own: SQLite looks up one end of an index at once, and reads through it for both.
+_ENDS: Final = "SELECT (SELECT min(seq) FROM rev WHERE seq >= ?), (SELECT max(seq) FROM rev WHERE seq < ?)"
 _UP_TO: Final = "SELECT seq, committed_us FROM rev WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 
 
@@ -55,7 +56,7 @@ def _last_within(query: Query, wanted_us: int, first: int, end: int) -> int | No
     """Return the last seq of a stretch by a time; some of its revisions may have been removed."""
     ((low, high),) = query(_ENDS, [first, end])
     hit = None
-    while low is not None and low <= high:
+    while None not in (low, high) and low <= high:
         ((seq, committed_us),) = query(_UP_TO, [(low + high) // 2])
         if committed_us <= wanted_us:
             hit, low = seq, (low + high) // 2 + 1

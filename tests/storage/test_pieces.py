@@ -247,7 +247,7 @@ def pieces_of(engine: SqliteEngine, seq: int) -> set[bytes]:
         while waiting:
             used[number].add(key := waiting.pop())
             ((data,),) = engine.query("SELECT data FROM piece WHERE hash = ?", [key])
-            waiting += keys_in(data[1:]) if data[:1] == b"n" else ()
+            waiting += keys_in(data[1:]) if data[:1] in b"gn" else ()
     return used[seq] - set().union(*(keys for number, keys in used.items() if number != seq))
 
 
