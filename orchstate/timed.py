@@ -132,12 +132,15 @@ class Timed(Followed):
             check_snapshot_name(name)
             self._check_no_transaction("snapshot")
             seq = self._state.flush()
-            self._state.create("snapshot", name, {"seq": seq, "note": note})
+            _, receipt = self._state.create("snapshot", name, {"seq": seq, "note": note})
         except BaseException as error:
             del name, note
             forget(error)
             raise
         self._state.flush()
+        if receipt.error:
+            # Somebody else was faster with the name.
+            raise receipt.error
         return seq
 
     # -- inside -----------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Document(BaseModel):
     groups: ClassVar[tuple[frozenset[str], ...]] = ()
     """Paths that belong together: in a conflict they win or lose as one."""
     is_undisputed: ClassVar[bool] = False
-    """Whether the last commit counts whatever the settings say, since nobody would want to be asked."""
+    """Whether nobody would want to be asked: the last commit counts, and a name that is taken is refused."""
 
     id: str
     name: str

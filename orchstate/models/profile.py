@@ -25,6 +25,7 @@ class SnapshotDocument(Document):
     """A name for a moment of the store's history."""
 
     kind: ClassVar[str] = "snapshot"
+    is_undisputed: ClassVar[bool] = True
 
     seq: int = Field(ge=0)
     """The last revision that belongs to the moment."""

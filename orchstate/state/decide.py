@@ -170,12 +170,14 @@ class _Deciding:
 
     def _beside(self, row: Row) -> Write | None:
         """Create what somebody else has created meanwhile."""
-        usual = plain_defaults(type(decode(self._kinds, row)))
+        theirs = decode(self._kinds, row)
         if self._operation.upsert:
-            return self._merged(row, usual)
-        now = flat(decode(self._kinds, row))
+            return self._merged(row, plain_defaults(type(theirs)))
+        now = flat(theirs)
         fields = tuple(_difference(now, self._operation.set))
         reason = f"{row.kind} {row.name!r} was created by somebody else."
+        if type(theirs).is_undisputed:
+            raise _RefusedError(f"{reason} Choose another name.", "DuplicateNameError")
         raise self._meeting("name", reason, theirs=now, base={}, fields=fields)
 
     def _merged(self, row: Row, base: Mapping[str, Any]) -> Write | None:

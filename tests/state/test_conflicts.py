@@ -139,6 +139,21 @@ def test_nobody_is_asked_which_config_is_active(asking: Store) -> None:
         assert (len(asking.conflicts), asking.active) == (0, asking.configs["local"])
 
 
+def test_of_two_snapshots_with_one_name_the_second_is_refused(disk: Store, other: Kernel) -> None:
+    real = disk._state.create
+
+    def create(*given: Any, **how: Any) -> Any:
+        with disk._engine._write_mutex:
+            made = real(*given, **how)
+            other("store.snapshot('before')")
+        return made
+
+    disk._state.create = create  # type: ignore[method-assign]
+    with pytest.raises(DuplicateNameError, match=r"snapshot 'before' was created by somebody else\. Choose"):
+        disk.snapshot("before")
+    assert len(disk.conflicts) == 0
+
+
 def test_a_function_merges_in_the_thread_of_the_store_and_under_no_lock(
     merging: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
