@@ -63,6 +63,14 @@ def fill(engine: SqliteEngine, count: int, *, seed: int = 1, writer: str = "a") 
         engine.commit(writer, [intent(n, operation)], decide)
 
 
+def change(engine: SqliteEngine, writer: str, count: int) -> None:
+    """Commit as many revisions of a note that nobody else changes."""
+    done = engine.applied(writer)
+    for n in range(done + 1, done + count + 1):
+        operation = updated(writer, size=n) if n > 1 else created(writer)
+        engine.commit(writer, [intent(n, operation)], decide)
+
+
 def moment(engine: SqliteEngine, seq: int) -> tuple[list[Row], list[str]]:
     return list(engine.snapshot(seq).rows()), sorted(engine.snapshot(seq).gone("note"))
 
@@ -260,21 +268,23 @@ def test_damage_of_the_record_makes_no_moment_look_exact(engine: SqliteEngine) -
 
 
 def test_who_stood_at_a_revision_that_is_gone_goes_on(engine: SqliteEngine) -> None:
+    change(engine, "c", 5)
     with closing(SqliteEngine(engine.path)) as idle:
-        fill(engine, 40, seed=2)
-        last = engine.seq()
-        compact(engine, last)
-        assert engine.query("SELECT 1 FROM rev WHERE seq = 40") == []
-        assert idle.verify() == last > 40
-        assert idle.commit("b", [intent(1, created("new"))], decide).before == last
+        assert idle.seq() == 45
+        change(engine, "c", 5)
+        compact(engine, 50)
+        assert engine.query("SELECT 1 FROM rev WHERE seq = 45") == []
+        assert idle.verify() == 50
+        assert idle.commit("b", [intent(1, created("new"))], decide).before == 50
 
 
 def test_an_older_copy_is_noticed_after_a_compaction_too(engine: SqliteEngine, tmp_path: Path) -> None:
     engine.backup(tmp_path / "copy.db")
-    fill(engine, 10, seed=2, writer="b")
+    change(engine, "b", 10)
     with closing(SqliteEngine(engine.path)) as idle:
+        assert idle.seq() == 50
         with closing(SqliteEngine(tmp_path / "copy.db")) as copy:
-            fill(copy, 30, seed=3, writer="c")
+            change(copy, "c", 30)
             compact(copy, 70)
             assert copy.query("SELECT 1 FROM rev WHERE seq = 50") == []
             copy.backup(tmp_path / "other.db")
