@@ -41,7 +41,8 @@ def connect(path: Path | None, *, read_only: bool, timeout_s: float) -> sqlite3.
         cached_statements=64,
     )
     try:
-        connection.execute("PRAGMA synchronous = FULL")
+        # Both look into the file, so that its log is open from here on, too.
+        connection.execute("PRAGMA schema_version" if read_only else "PRAGMA synchronous = FULL").fetchone()
     except sqlite3.Error:
         connection.close()
         raise
@@ -94,6 +95,11 @@ def is_operational(error: Exception) -> bool:
         sqlite3.InternalError,
         MemoryError,
     )
+
+
+def is_unfinished(error: sqlite3.Error) -> bool:
+    """Whether reading found a commit that is not finished, which only a writing connection may roll back."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 def translated(error: sqlite3.Error, path: Path | None) -> StoreError:

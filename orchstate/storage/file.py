@@ -3,12 +3,14 @@
 - What is committed, and every checkpoint, happens under a lock on a file beside the store,
   so that waiting processes queue instead of polling, and no two of them checkpoint at once.
 - The file is never opened by other means than SQLite: closing such a handle would drop the
-  locks of this process.
+  locks of this process. A notebook may do just that, so what those locks guard is guarded
+  by the lock beside the store as well: only its holder may roll back what looks like the
+  unfinished commit of a dead process, and nobody removes the log of others by closing.
 - It survives forks: it is closed before one and opened again when next needed. In the
   child every use raises, and nothing of the parent is disturbed.
 
-There are two connections to it, one for committing and one for reading, each used by one
-thread at a time; a store in memory has a single one.
+There are two connections to it, each used by one thread at a time: one for committing,
+under the lock, and one that cannot write. A store in memory has a single one.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any, Final
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchstate.errors import (
     ClosedError,
@@ -26,17 +29,25 @@ from orchstate.errors import (
     StoreLockedError,
     StoreWriteError,
 )
-from orchstate.locks import FairLock
+from orchstate.locks import LONGEST_SLEEP_S, FairLock
 from orchstate.storage import forks, schema
 from orchstate.storage.bell import Bell
-from orchstate.storage.connection import connect, fetch, impatience, translated, unopened
+from orchstate.storage.connection import (
+    connect,
+    fetch,
+    impatience,
+    is_unfinished,
+    translated,
+    unopened,
+)
 from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
-from orchstate.storage.presence import Presence, check_companions, remember
+from orchstate.storage.presence import Presence, check_companions, log_of, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+_Read = TypeVar("_Read")
 # A fork waits this long for processes that are just committing, and then goes on without.
 _FORK_PATIENCE_S: Final = 0.2
 
@@ -85,6 +96,7 @@ class StoreFile:
         self._writing_or_none: sqlite3.Connection | None = None
         self._reading_or_none: sqlite3.Connection | None = None
         self._presence: Presence | None = None
+        self._log: tuple[int, int] | None = None
         self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
         made = prepare(path, read_only=read_only) if path else ()
         try:
@@ -116,26 +128,32 @@ class StoreFile:
             If it was, by something else than a copy that goes on where it was.
         """
         with self._write_mutex:
-            has_looked = self._verify()
-        return self._presence.seq if self._presence and has_looked else self.seq()
+            self._check_place()
+            if self._presence and self._read(self._presence.check_content):
+                if self._writing_or_none:
+                    self._writing_or_none.execute("PRAGMA shrink_memory")
+                return self._presence.seq
+        return self.seq()
 
-    def _verify(self) -> bool:
+    def _check_place(self) -> None:
         self._check_usable()
-        try:
-            if self._presence and self._presence.has_moved:
-                self._follow(self._presence)
-            return self._check_content()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
+        if self._presence and self._presence.has_moved:
+            self._presence.follow()
+            self._reopen()
 
-    def _follow(self, presence: Presence) -> None:
-        presence.follow()
-        with self._read_mutex:
+    def _check_log(self) -> None:
+        """Open the file anew where its log was removed, replaced or made: others use another one now."""
+        is_open = self._writing_or_none or self._reading_or_none
+        if not self.path or not is_open or log_of(self.path) == self._log:
+            return
+        # Of a file that is gone, with its log, what is open can still be read.
+        if not (self._presence and self._presence.has_moved):
+            self._reopen()
+
+    def _reopen(self) -> None:
+        with self._write_mutex, self._read_mutex:
             self._close_connections(0.0)
-        self._version = -1
-
-    def _check_content(self) -> bool:
-        return self._presence is not None and self._presence.check_content(self._writing)
+            self._version = -1
 
     # -- reading --------------------------------------------------------------------
 
@@ -145,12 +163,30 @@ class StoreFile:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement."""
+        return self._read(lambda connection: fetch(connection, sql, parameters))
+
+    def _read(self, read: Callable[[sqlite3.Connection], _Read]) -> _Read:
+        """Return what is read, once no commit is unfinished that only a holder of the lock may roll back."""
+        deadline = time.monotonic() + self._timeout_s
+        self._check_log()
         with self._read_mutex:
             self._check_usable()
-            try:
-                return fetch(self._reading, sql, parameters)
-            except sqlite3.Error as error:
-                raise translated(error, self.path) from error
+            while True:
+                try:
+                    return read(self._reading)
+                except sqlite3.Error as error:
+                    if not is_unfinished(error) or time.monotonic() > deadline:
+                        raise translated(error, self.path) from error
+                self._finish()
+
+    def _finish(self) -> None:
+        """Have SQLite roll back what a dead process left unfinished, or wait for the living one."""
+        # Another holder than whoever commits in this process; its thread may be waiting for the lock, too.
+        lock = FairLock(self._lock.path) if self._lock and self.path else None
+        if lock and self.path and lock.acquire(self._timeout_s):
+            with lock, contextlib.closing(connect(self.path, read_only=False, timeout_s=self._timeout_s)):
+                return
+        time.sleep(LONGEST_SLEEP_S)
 
     # -- waiting --------------------------------------------------------------------
 
@@ -171,12 +207,12 @@ class StoreFile:
     def _data_version(self) -> int:
         with self._write_mutex:
             self._check_usable()
-            try:
+            self._check_log()
+            with contextlib.suppress(sqlite3.Error, StoreError), self._locked(0.0):
                 with impatience(self._writing, self._timeout_s):
                     return int(self._writing.execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error:
-                # Locked just now: look at the data themselves.
-                return -1
+            # Locked just now: look at the data themselves.
+            return -1
 
     # -- forks ----------------------------------------------------------------------
 
@@ -206,14 +242,22 @@ class StoreFile:
         with self._write_mutex, self._read_mutex:
             if self._closed or self._forked:
                 return
+            self._empty_log()
             self._close_connections(self._timeout_s)
             self._closed = True
         self._bell.close()
 
+    def _empty_log(self) -> None:
+        """Leave a file that is whole by itself, where nobody else is at it just now."""
+        if self._log and not self.read_only:
+            with contextlib.suppress(sqlite3.Error, StoreError), self._locked(0.0):
+                with impatience(self._writing, self._timeout_s):
+                    self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @property
     def _writing(self) -> sqlite3.Connection:
         if self._writing_or_none is None:
-            self._writing_or_none = self._connected()
+            self._writing_or_none = self._connected(read_only=self.read_only)
         return self._writing_or_none
 
     @property
@@ -221,22 +265,29 @@ class StoreFile:
         if self.path is None:
             return self._writing
         if self._reading_or_none is None:
-            self._reading_or_none = self._connected()
+            self._reading_or_none = self._connected(read_only=True)
         return self._reading_or_none
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self, *, read_only: bool) -> sqlite3.Connection:
         if self._presence:
             self._presence.check()
-        return connect(self.path, read_only=self.read_only, timeout_s=self._timeout_s)
+        connection = connect(self.path, read_only=read_only, timeout_s=self._timeout_s)
+        self._log = log_of(self.path) if self.path else None
+        return connection
 
     def _close_connections(self, patience_s: float | None) -> None:
-        # Closing the last WAL connection checkpoints, so it happens under the lock where that can be had.
-        lock = self._lock if patience_s is not None else None
+        # Closing a WAL connection may checkpoint, so it happens under the lock where that can be had.
+        lock = self._lock if patience_s is not None and not (self._lock and self._lock.is_held) else None
         with contextlib.suppress(OSError):
             if lock:
                 lock.acquire(patience_s or 0.0)
         try:
-            for connection in (self._reading_or_none, self._writing_or_none):
+            if self._log and self._writing_or_none and not self.read_only:
+                with contextlib.suppress(sqlite3.Error, StoreError):
+                    # SQLite takes who closes last for alone, and removes the log: it cannot see others that
+                    # have lost their locks. But a connection that may not write removes nothing.
+                    _ = self._reading
+            for connection in (self._writing_or_none, self._reading_or_none):
                 if connection:
                     connection.close()
             self._reading_or_none = self._writing_or_none = None
@@ -247,32 +298,45 @@ class StoreFile:
     def _set_up(self, mode: JournalMode | None) -> None:
         if self.path:
             check_companions(self.path, self.path.with_name(f"{self.path.name}.lock"))
-        connection = self._writing
+            self._check_identity(self.path)
+        with self._locked():
+            connection = self._writing
+            if not self.read_only:
+                self._prepare(connection, mode)
+            elif not schema.version_of(connection):
+                raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read. Check the path.")
+            self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+            self.store_id = schema.store_id(connection)
+            if self.path:
+                self._presence = Presence(self.path, connection, self.store_id)
+                self._log = log_of(self.path)
+
+    def _check_identity(self, path: Path) -> None:
+        """Refuse another program's database, before a lock's file is made beside it."""
+        try:
+            with contextlib.closing(connect(path, read_only=True, timeout_s=self._timeout_s)) as connection:
+                schema.check_identity(connection, path)
+        except sqlite3.OperationalError as error:
+            if not is_unfinished(error):
+                raise
+
+    def _prepare(self, connection: sqlite3.Connection, mode: JournalMode | None) -> None:
         if self.path:
             schema.check_identity(connection, self.path)
-        if not self.read_only:
-            with self._locked():
-                if self.path:
-                    # Fails harmlessly while others have it open in WAL; then that is what it is.
-                    with contextlib.suppress(sqlite3.OperationalError):
-                        connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
-                schema.migrate(connection)
-                if self._lock:
-                    remember(self._lock, schema.store_id(connection))
-        elif not schema.version_of(connection):
-            raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read. Check the path.")
-        self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-        self.store_id = schema.store_id(connection)
-        if self.path:
-            self._presence = Presence(self.path, connection, self.store_id)
+            # Fails harmlessly while others have it open in WAL; then that is what it is.
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
+        schema.migrate(connection)
+        if self._lock:
+            remember(self._lock, schema.store_id(connection))
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, timeout_s: float | None = None) -> Iterator[None]:
         if not self._lock:
             yield
             return
         try:
-            is_ours = self._lock.acquire(timeout_s=self._timeout_s)
+            is_ours = self._lock.acquire(self._timeout_s if timeout_s is None else timeout_s)
         except PermissionError as error:
             raise ReadOnlyError(
                 f"{error.filename!r} may not be written: {error.strerror}. "

@@ -250,6 +250,11 @@ class Presence:
         return StoreMovedError(message, path=self._path)
 
 
+def log_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells the log beside a file in WAL mode from another one; None where there is none."""
+    return _file_at(path.with_name(f"{path.name}-wal"))
+
+
 def outboxes(path: Path) -> Path:
     """Return the folder of the outboxes of a store's file."""
     return path.with_name(f"{path.name}.outbox")

@@ -16,7 +16,7 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError
+from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
 from orchstate.storage import compaction, tables
 from orchstate.storage.connection import connect, fetch, is_operational, transaction, translated
@@ -24,6 +24,7 @@ from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.file import StoreFile
 from orchstate.storage.pieces import Pieces, Reader
 from orchstate.storage.placement import prepare
+from orchstate.storage.presence import log_of
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
@@ -84,10 +85,12 @@ class SqliteEngine(StoreFile):
         if self.read_only:
             raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to edit.")
         with self._write_mutex:
-            self._verify()
+            self._check_place()
             try:
                 with quick_switching(), self._locked():
-                    self._check_content()
+                    self._check_log()
+                    if self._presence:
+                        self._presence.check_content(self._writing)
                     commit = self._commit(writer, intents, decide)
                     self._check_arrived(commit)
             except sqlite3.Error as error:
@@ -100,6 +103,8 @@ class SqliteEngine(StoreFile):
         """Refuse to say that something is committed while its file was being taken away."""
         if self._presence:
             self._presence.check()
+            if self.path and log_of(self.path) != self._log:
+                raise StoreWriteError(f"{str(self.path)!r}: another program removed its log in mid-commit.")
             for last in commit.revisions[-1:]:
                 self._presence.committed(last)
 
