@@ -141,6 +141,12 @@ class StoreFile:
             self._presence.follow()
             self._reopen()
 
+    def _check_content(self) -> None:
+        """Refuse to write, with the lock held, into what is not the opened store any more."""
+        self._check_log()
+        if self._presence:
+            self._presence.check_content(self._writing)
+
     def _check_log(self) -> None:
         """Open the file anew where its log was removed, replaced or made: others use another one now."""
         is_open = self._writing_or_none or self._reading_or_none

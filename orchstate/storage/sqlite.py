@@ -12,6 +12,7 @@ How the file is opened, locked, watched and kept from forks is in :mod:`orchstat
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,11 +20,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
 from orchstate.storage import compaction, tables
-from orchstate.storage.connection import connect, fetch, is_operational, transaction, translated
+from orchstate.storage.connection import (
+    connect,
+    fetch,
+    is_operational,
+    is_unfinished,
+    transaction,
+    translated,
+)
 from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.file import StoreFile
 from orchstate.storage.pieces import Pieces, Reader
-from orchstate.storage.placement import prepare
+from orchstate.storage.placement import discard, durable, prepare
 from orchstate.storage.presence import log_of
 from orchstate.storage.switching import quick_switching
 
@@ -88,9 +96,7 @@ class SqliteEngine(StoreFile):
             self._check_place()
             try:
                 with quick_switching(), self._locked():
-                    self._check_log()
-                    if self._presence:
-                        self._presence.check_content(self._writing)
+                    self._check_content()
                     commit = self._commit(writer, intents, decide)
                     self._check_arrived(commit)
             except sqlite3.Error as error:
@@ -233,16 +239,37 @@ class SqliteEngine(StoreFile):
         """
         if path.exists():
             raise StoreError(f"{str(path)!r} exists. Choose a new file, so that nothing is overwritten.")
-        prepare(path, read_only=False)
+        # Under its name only when it is whole, so that nobody takes half a copy for a backup.
+        partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
+        made = prepare(partial, read_only=False)
         try:
-            with self._read_mutex:
-                self._check_usable()
-                target = connect(path, read_only=False, timeout_s=self._timeout_s)
-                with contextlib.closing(target):
-                    self._reading.backup(target)
-        except sqlite3.Error as error:
-            path.unlink(missing_ok=True)
-            raise translated(error, path) from error
+            self._copy(partial)
+            durable(partial)
+            partial.rename(path)
+            durable(path.parent)
+        except BaseException as error:
+            partial.unlink(missing_ok=True)
+            discard(made)
+            if isinstance(error, sqlite3.Error):
+                raise translated(error, path) from error
+            if isinstance(error, OSError) and not isinstance(error, StoreError):
+                raise StoreWriteError(
+                    f"{str(path)!r} could not be written: {error}. Mend it and try again."
+                ) from error
+            raise
+
+    def _copy(self, path: Path) -> None:
+        def copy(connection: sqlite3.Connection) -> None:
+            try:
+                connection.backup(target)
+            except sqlite3.Error as error:
+                # It may be either's; only of locks and unfinished commits is it sure whose.
+                if is_unfinished(error) or "locked" in str(error):
+                    raise
+                raise translated(error, path) from error
+
+        with contextlib.closing(connect(path, read_only=False, timeout_s=self._timeout_s)) as target:
+            self._read(copy)
 
     def compact(self, wish: Wish, *, preview: bool = False) -> Compacted:
         """Remove revisions for good, or say which with `preview`, and make the file smaller.
@@ -267,7 +294,7 @@ class SqliteEngine(StoreFile):
         if preview:
             return Compacted(compaction.plan(self._reader, wish), before, before)
         with self._write_mutex:
-            self._verify()
+            self._check_place()
             try:
                 with self._locked():
                     self._check_content()

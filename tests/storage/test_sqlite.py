@@ -376,7 +376,7 @@ def test_a_backup_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with closing(SqliteEngine(tmp_path / "store.db", timeout_s=0.1)) as engine:
         with raw(engine) as other:
             other.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(StoreLockedError, match=r"copy\.db' is locked by another program"):
+            with pytest.raises(StoreLockedError, match=r"store\.db' is locked by another program"):
                 engine.backup(tmp_path / "copy.db")
         assert not (tmp_path / "copy.db").exists()
 
