@@ -1,8 +1,8 @@
 """Writers to be killed: a process that has everything imported and forks one writer per command.
 
 Each writer logs what it is about to do and what was acknowledged with one ``write`` per
-line to a file of its own, outside everything that it tests. Run as a script:
-``python writers.py``, with one JSON command per line on standard input.
+line to a file of its own, outside everything that it tests. Run as ``python -m
+crash.writers`` beside this folder, with one JSON command per line on standard input.
 """
 
 from __future__ import annotations
@@ -10,80 +10,22 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import logging
 import os
-import queue
 import random
 import signal
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from crash import victims
+from crash.journals import JOURNALS, LoggedOutbox
 
 from orchstate import opening
 from orchstate.storage import outbox
-from orchstate.storage.outbox import MemoryJournal, Outbox
 from orchstate.storage.sqlite import SqliteEngine
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-class QueueJournal(MemoryJournal):
-    """A negative control: accepts into a queue in memory."""
-
-    def __init__(self, writer: str) -> None:
-        super().__init__(writer)
-        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-
-    def append(self, payload: bytes) -> None:
-        self._queue.put(payload)
-
-    @classmethod
-    def create(cls, folder: Path, *, store_id: str, writer: str) -> QueueJournal:
-        return cls(writer)
-
-
-class BufferedJournal(MemoryJournal):
-    """A negative control: accepts into a file through Python's own buffer, as ``open(path, "ab")`` does."""
-
-    def __init__(self, folder: Path, writer: str) -> None:
-        super().__init__(writer)
-        folder.mkdir(exist_ok=True)
-        self._file = (folder / f"{writer}.buffered").open("ab")
-
-    def append(self, payload: bytes) -> None:
-        self._file.write(payload)
-
-    @classmethod
-    def create(cls, folder: Path, *, store_id: str, writer: str) -> BufferedJournal:
-        return cls(folder, writer)
-
-
-class LoggedOutbox(Outbox):
-    """The outbox itself, which also logs that it was reset."""
-
-    log = -1
-
-    def reset(self) -> None:
-        super().reset()
-        os.write(self.log, b'{"reset": []}\n')
-
-
-class HastyOutbox(LoggedOutbox):
-    """A negative control: forgets records without waiting for their outcome."""
-
-    def append(self, payload: bytes) -> None:
-        if self.is_large:
-            self.reset()
-        super().append(payload)
-
-
-JOURNALS: dict[str, Any] = {
-    "outbox": LoggedOutbox,
-    "hasty": HastyOutbox,
-    "queue": QueueJournal,
-    "buffered": BufferedJournal,
-}
 # Ten edits: kills should meet writers that reset their outbox all the time.
 RESET_BYTES = 2_000
 
@@ -114,19 +56,28 @@ def write_until_killed(store: str, log: str, *, number: int, mode: str, journal:
             time.sleep(chance.uniform(0, 0.01))
 
 
+PLAYS: dict[str, Any] = {"write": write_until_killed, **victims.PLAYS}
+
+
 def main() -> None:
-    """Fork a writer for each command and print its process id."""
+    """Fork a process for each command and print its id."""
+    # Nobody waits for them, so they leave no zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    logging.disable()
     for line in sys.stdin:
         command = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            status = 1
             try:
-                write_until_killed(command.pop("store"), command.pop("log"), **command)
+                # Children of their own can be waited for.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                PLAYS[command.pop("play", "write")](command.pop("store"), command.pop("log"), **command)
+                status = 0
             except BaseException:
                 traceback.print_exc()
             finally:
-                os._exit(1)
+                os._exit(status)
         print(pid, flush=True)
 
 
