@@ -6,11 +6,15 @@ import os
 import queue
 from typing import TYPE_CHECKING, Any
 
+from orchstate.locks import FairLock
 from orchstate.storage.outbox import MemoryJournal, Outbox
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
+
+    from orchstate.storage.placement import JournalMode
 
 
 class QueueJournal(MemoryJournal):
@@ -79,3 +83,26 @@ class ForgetfulEngine(SqliteEngine):
 
     def _applied(self, writer: str) -> int:
         return 0
+
+
+class LocklessEngine(SqliteEngine):
+    """A negative control: trusts SQLite's own locks, as most programs do."""
+
+    def _set_up(self, mode: JournalMode | None) -> None:
+        if self.path:
+            # One of each process's own, which keeps nobody away.
+            self._lock = FairLock(self.path.with_name(f"{os.getpid()}.lock"))
+        super()._set_up(mode)
+
+    def _check_log(self) -> None:
+        """Trust the log that is open."""
+
+    def _empty_log(self) -> None:
+        """Leave it to SQLite, which removes it with the last connection, as far as it can see."""
+
+    def _close_connections(self, patience_s: float | None) -> None:
+        self._log = None
+        super()._close_connections(patience_s)
+
+    def _connected(self, *, read_only: bool) -> sqlite3.Connection:
+        return super()._connected(read_only=False)

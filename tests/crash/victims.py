@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -95,6 +96,7 @@ class Victim:
         is_forgetful: bool = False,
     ) -> None:
         self.path = Path(store)
+        self.seed = seed
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.chance = random.Random(seed)
         self._failpoint, self._at = failpoint, at
@@ -279,7 +281,17 @@ def heal(victim: Victim) -> None:
     victim.say(healed=True)
 
 
+def played(play: Callable[..., None]) -> Callable[..., None]:
+    """Return what the nursery calls: it makes the victim, and gives the play what is left of the command."""
+    own = inspect.signature(Victim).parameters
+
+    def run(store: str, log: str, **command: Any) -> None:
+        options = {name: command.pop(name) for name in [*command] if name in own}
+        play(Victim(store, log, **options), **command)
+
+    return run
+
+
 PLAYS: dict[str, Callable[..., None]] = {
-    play.__name__: functools.wraps(play)(lambda *args, play=play, **options: play(Victim(*args, **options)))
-    for play in (edit, birth, adopt, damaged, keys, copy, heal)
+    play.__name__: played(play) for play in (edit, birth, adopt, damaged, keys, copy, heal)
 }

@@ -19,7 +19,7 @@ import time
 import traceback
 from typing import Any
 
-from crash import victims
+from crash import guests, victims
 from crash.journals import JOURNALS, LoggedOutbox
 
 from orchstate import opening
@@ -56,7 +56,7 @@ def write_until_killed(store: str, log: str, *, number: int, mode: str, journal:
             time.sleep(chance.uniform(0, 0.01))
 
 
-PLAYS: dict[str, Any] = {"write": write_until_killed, **victims.PLAYS}
+PLAYS: dict[str, Any] = {"write": write_until_killed, "guest": victims.played(guests.guest), **victims.PLAYS}
 
 
 def main() -> None:
