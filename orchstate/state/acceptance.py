@@ -282,7 +282,10 @@ class Acceptance(Present):
             self.error, self.refusing = error, True
             self.delivery.put(self._changed)
             raise
-        self.refusing = False
+        if self.refusing:
+            # As when the engine works again. What it says itself meanwhile stays.
+            self.refusing = False
+            self.error = self.error if self.failing else None
 
     def _is_stored(self, id: str) -> bool:
         transaction = self.transaction_here

@@ -1,4 +1,4 @@
-"""Eight processes on one store: each sees what all others commit, in its main thread, also while a cell runs."""
+"""Eight processes on one store: each hears of all that others commit, also while a cell of its own runs."""
 
 from __future__ import annotations
 
