@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from traitlets import All, HasTraits
 from traitlets.traitlets import BaseDescriptor
@@ -12,6 +13,7 @@ from orchstate.active import Active, ActiveTrait
 from orchstate.errors import LiveObjectError, StoreError, UnknownFieldError, ValidationError, quoted
 from orchstate.state.events import Event
 from orchstate.state.live import no_field, notify
+from orchstate.state.selection import Selection
 from orchstate.state.traits import ComputedTrait
 from orchstate.tracebacks import forget
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from orchstate.secrets.store import SecretStore
     from orchstate.state.state import State
 
+T = TypeVar("T")
 Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
 _FOLLOWED: Final = ("active", "status", "pending", "error")
 
@@ -42,8 +45,10 @@ class Followed(HasTraits):
     status = ComputedTrait(
         lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
     )
-    pending = ComputedTrait(lambda store: store._state.pending, help="Edits accepted and not yet committed.")
-    error = ComputedTrait(lambda store: store._state.error, help="The last error, or None.")
+    pending = ComputedTrait(
+        lambda store: store._state.seen_itself.pending, help="Edits accepted and not yet committed."
+    )
+    error = ComputedTrait(lambda store: store._state.seen_itself.error, help="The last error, or None.")
 
     _state: State
     _options: Options
@@ -144,6 +149,56 @@ class Followed(HasTraits):
             raise ValidationError(f"{quoted(event)} is no class of events, such as orch.Updated.")
         return self._state.subscribe(listener, event or Event)
 
+    def select(
+        self, selector: Callable[[Any], T], *, equal: Callable[[T, T], Any] = operator.eq
+    ) -> Selection[T]:
+        """Return a value that follows from this store, and changes only when its result does.
+
+        What the selector reads of configs, settings and the store's own traits is noted while it
+        runs: which configs there are, their names, fields, revision and sync state, what is active,
+        other selections. It runs again, in the thread that opened the store, once for each change of
+        that, wherever it comes from; a transaction, or a bundle of news, counts as one. In a
+        transaction it shows what was before. The history, other stores, and what is no part of a
+        store are not noted.
+
+        Parameters
+        ----------
+        selector
+            Called with the store, and only reads; called once at once.
+        equal
+            Called with two results; whether they count as the same. What cannot be compared by
+            ``==``, such as DataFrames, counts as different; give ``pandas.DataFrame.equals`` then.
+
+        Returns
+        -------
+        Selection
+            Its ``value`` can be read, observed, and linked with ``traitlets.dlink``. When the
+            selector raises later, ``error`` says so, and the value stays.
+
+        Raises
+        ------
+        ValidationError
+            If `selector` or `equal` cannot be called.
+        StoreError
+            If the selector edits, or reads itself in a circle.
+
+        Examples
+        --------
+        >>> import ipywidgets, traitlets
+        >>> label = ipywidgets.Label()
+        >>> active = store.select(lambda store: store.active.name if store.active else "none")
+        >>> link = traitlets.dlink((active, "value"), (label, "value"))
+        >>> store.active = gpt
+        >>> label.value
+        'gpt'
+        """
+        self._state.check_usable()
+        for given in (selector, equal):
+            if not callable(given):
+                raise ValidationError(f"{quoted(given)} cannot be called. Give a function of the store.")
+        self._state.catch_up()
+        return Selection(self._state, selector, self, equal)
+
     # -- inside -----------------------------------------------------------------------
 
     def _check_no_transaction(self, name: str) -> None:
@@ -158,9 +213,10 @@ class Followed(HasTraits):
             return "closed"
         if self._options.read_only:
             return "read-only"
-        if self._state.failing or self._state.refusing:
+        state = self._state.seen_itself
+        if state.failing or state.refusing:
             return "degraded"
-        return "saving" if self._state.pending else "ready"
+        return "saving" if state.pending else "ready"
 
     def _followed(self) -> tuple[Any, ...]:
         return (self._active.config(), self._status(), self._state.pending, self._state.error)

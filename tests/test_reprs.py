@@ -39,6 +39,11 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
     "configs": (lambda store: store.configs, r"<2 configs in memory: gpt, local>"),
     "config": (lambda store: store.configs["gpt"], r"<Config gpt: openai, gpt-y, temperature 0\.7>"),
     "bare config": (lambda store: store.configs["local"], r"<Config local: ollama, no model>"),
+    "selection": (lambda store: store.select(lambda store: len(store.configs)), r"<Selection 2>"),
+    "secret in a selection": (
+        lambda store: store.select(lambda store: store.configs["gpt"].api_key),
+        r"<Selection SecretRef>",
+    ),
     "settings": (lambda store: store.settings, r"<Settings agents\.timeout=5000>"),
     "section": (lambda store: store.settings.agents, r"<agents timeout=5000, retry_attempts=2>"),
     "secret": (lambda store: store.configs["gpt"].api_key, r"SecretRef\(memory: \*{8}\)"),

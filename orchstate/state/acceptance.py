@@ -13,7 +13,7 @@ import itertools
 import time
 import uuid
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import (
     DuplicateNameError,
@@ -99,6 +99,8 @@ class Acceptance(Present):
     def check_writable(self) -> None:
         """Refuse edits to a closed, inherited or read-only state."""
         self.check_usable()
+        if self.reads.noting and self.reads.reader_here:
+            raise StoreError("A selector only reads. Have an observer of its selection make the edit.")
         if self._journal is None:
             raise ReadOnlyError(
                 "This store is open for reading only. Open it without read_only=True to edit."
@@ -255,10 +257,12 @@ class Acceptance(Present):
             self.view.adopt(entry)
         for shift in self.view.accept(intent.n, at_us, intent.origin.actor, steps):
             self._tell(shift)
+        if self.view.touched:
+            self._spoil()
         if undoable:
             self._undo.push(Undoable(self.n, label, tuple(steps)))
         self._writer.submit(intent, receipt)
-        self.delivery.put(self._changed)
+        self.delivery.put(self._follow_up)
         return receipt
 
     def _intent(self, operations: Iterable[Operation], at_us: int, label: str) -> Intent:
@@ -280,7 +284,7 @@ class Acceptance(Present):
             journal.append(payload)
         except StoreWriteError as error:
             self.error, self.refusing = error, True
-            self.delivery.put(self._changed)
+            self.delivery.put(self._follow_up)
             raise
         if self.refusing:
             # As when the engine works again. What it says itself meanwhile stays.
@@ -341,6 +345,9 @@ class Acceptance(Present):
         super()._absorb()
         if self._writer.is_held_back:
             self._writer.resume()
+
+    def _outlook(self) -> tuple[Any, ...]:
+        return (*super()._outlook(), self.refusing, self.n - self._writer.settled)
 
     def _refused(self, n: int, error: OrchstateError) -> None:
         super()._refused(n, error)

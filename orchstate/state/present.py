@@ -6,13 +6,14 @@ inbox until the owner's event loop, or its next access, shows it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
 from collections import deque
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
 from orchstate.models.conflict import ConflictDocument, conflict_id
@@ -21,14 +22,16 @@ from orchstate.state.entry import Entry, Refused
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.loading import Loader
+from orchstate.state.reads import STORE, Reads, listing, naming
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from orchstate.models.document import Document
     from orchstate.state.kinds import Kinds
+    from orchstate.state.reads import Key, Reader
     from orchstate.state.record import Record
     from orchstate.state.transaction import Transaction
     from orchstate.state.writer import Arrival
@@ -92,6 +95,8 @@ class Present:
         self._transaction_here: ContextVar[Transaction | None]
         self._transaction_here = ContextVar("orchstate_transaction", default=None)
         self.delivery = Delivery(self.catch_up)
+        self.reads = Reads()
+        self._outlook_before: tuple[Any, ...] = ()
         forks.guard(self)
 
     @property
@@ -114,6 +119,8 @@ class Present:
 
     def seen(self, id: str) -> Document | None:
         """Return what :meth:`document` does, without first showing what has arrived."""
+        if self.reads.noting:
+            self.reads.note(id)
         transaction = self.transaction_here
         if transaction and id in transaction.documents:
             return transaction.documents[id]
@@ -132,6 +139,10 @@ class Present:
     def find(self, kind: str, name_or_id: str) -> str | None:
         """Return the id of an existing document by its name, in any case, or its id."""
         self.catch_up()
+        if self.reads.noting:
+            self.reads.note(naming(kind, name_or_id))
+            # It may be an id: then it is to be seen when that document comes or goes.
+            self.reads.note(name_or_id)
         found = self._find(kind, name_or_id)
         if found is None:
             self._loader.load_name(kind, name_or_id)
@@ -164,6 +175,8 @@ class Present:
     def listed(self, kind: str) -> dict[str, str]:
         """Return the names of all existing documents of a kind by id, by creation."""
         self.catch_up()
+        if self.reads.noting:
+            self.reads.note(listing(kind))
         self._loader.load_kind(kind)
         with self.lock:
             names = {entry.id: entry.name for entry in self.view.loaded(kind)}
@@ -230,7 +243,7 @@ class Present:
         """Show what has arrived, and tell observers; from the owner's thread, outside transactions."""
         if not self.attention or self._forked:
             return
-        if self.transaction_here or self.delivery.is_running or not self.delivery.is_owner:
+        if self.delivery.is_running or not self.is_free:
             return
         self.delivery.attach()
         with uninterrupted, self.lock:
@@ -253,9 +266,59 @@ class Present:
 
         return unsubscribe
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the caller may be told of news: the owner, neither in a block nor in a selector."""
+        if self.transaction_here or not self.delivery.is_owner:
+            return False
+        return not (self.reads.noting and self.reads.reader_here)
+
+    @contextlib.contextmanager
+    def noting(self, reader: Reader) -> Iterator[set[Key]]:
+        """Note what the block reads, as it is outside of all transactions; nothing new is shown in it."""
+        outside = self._transaction_here.set(None)
+        try:
+            with self.reads.by(reader) as keys:
+                with self.lock:
+                    # From now on reading goes the long way, past those who note it.
+                    self.attention = True
+                    if self.view.touched is None:
+                        self.view.touched = set()
+                        self._outlook_before = self._outlook()
+                yield keys
+        finally:
+            self._transaction_here.reset(outside)
+
+    @property
+    def seen_itself(self) -> Self:
+        """The same, where its own error, or how much is pending, is what is read."""
+        if self.reads.noting:
+            self.reads.note(STORE)
+        return self
+
+    def _spoil(self) -> None:
+        """Have those look again who have read what has just changed in the view."""
+        touched = self.view.touched
+        if touched:
+            self.reads.spoil(touched)
+            touched.clear()
+
+    def _follow_up(self) -> None:
+        """Bring what follows from the state up to date; in the owner's thread, after observers of records."""
+        if self.view.touched is not None:
+            before, self._outlook_before = self._outlook_before, self._outlook()
+            if before != self._outlook_before:
+                self.reads.spoil([STORE])
+            self.reads.settle()
+        self._changed()
+
+    def _outlook(self) -> tuple[Any, ...]:
+        """Return what the store's status, pending and error follow from."""
+        return (self.error, self.failing, self.closed)
+
     def _absorb(self) -> None:
         # Reading goes the long way as long as a block shows something else than the view.
-        self.attention = bool(self._open_transactions)
+        self.attention = bool(self._open_transactions or self.reads.noting)
         while self._inbox:
             arrival = self._inbox.popleft()
             refused = {
@@ -268,10 +331,11 @@ class Present:
             for revision in arrival.revisions:
                 if revision.row.kind == ConflictDocument.kind and revision.row.deleted:
                     self._forgive(revision.row.id)
+            self._spoil()
             for n, one in refused.items():
                 self._refused(n, one.error)
             self._announce(arrival)
-        self.delivery.put(self._changed)
+        self.delivery.put(self._follow_up)
 
     def _forgive(self, conflict: str) -> None:
         """Put the error away of an own edit whose conflict was resolved, by anybody."""

@@ -17,6 +17,7 @@ from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
 from orchstate.state.live import Live, no_field, notify
+from orchstate.state.reads import progress
 from orchstate.state.traits import ComputedTrait, FieldTrait
 from orchstate.tracebacks import Forgetting, forget
 
@@ -45,7 +46,7 @@ class Record(Live):
     document_class: ClassVar[type[Document]] = Document
 
     revision = ComputedTrait(
-        lambda record: record._entry.row.revision if record._entry.row else 0,
+        lambda record: record._progress().row.revision if record._progress().row else 0,
         help="Number of the last committed revision; 0 before the first.",
     )
     sync_state = ComputedTrait(
@@ -53,7 +54,7 @@ class Record(Live):
         help='"saved", "saving", "failed" or "conflict".',
     )
     error = ComputedTrait(
-        lambda record: record._entry.error,
+        lambda record: record._progress().error,
         help="Why the last edit was not committed, or None.",
     )
     validation = ComputedTrait(
@@ -293,11 +294,18 @@ class Record(Live):
         return (entry.row.revision if entry.row else 0, self._sync_state(), entry.error, seen)
 
     def _sync_state(self) -> SyncState:
-        if self._entry.pending:
+        entry = self._progress()
+        if entry.pending:
             return "saving"
-        if self._entry.error:
-            return "conflict" if isinstance(self._entry.error, ConflictError) else "failed"
+        if entry.error:
+            return "conflict" if isinstance(entry.error, ConflictError) else "failed"
         return "saved"
+
+    def _progress(self) -> Entry:
+        reads = self._state.reads
+        if reads.noting:
+            reads.note(progress(self._entry.id))
+        return self._entry
 
     def _look_after(self) -> None:
         """Stay alive for as long as somebody observes, who is told of everything from here on."""

@@ -17,6 +17,7 @@ from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
 from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
+from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
@@ -164,6 +165,8 @@ class State(Acceptance):
             entry = self.view.known(id)
             if entry and entry.refused:
                 self._tell(self.view.forgive(entry))
+                self._spoil()
+                self.delivery.put(self._follow_up)
         self._hand_out()
 
     # -- undo -----------------------------------------------------------------------
@@ -223,6 +226,8 @@ class State(Acceptance):
         of the running block.
         """
         self._take_in()
+        if self.reads.noting:
+            self.reads.note(progress(id))
         with self.lock:
             document, entry, transaction = self.seen(id), self.view.known(id), self.transaction_here
             is_exact = (
@@ -260,6 +265,8 @@ class State(Acceptance):
 
     def _take_in(self) -> None:
         """Show what has arrived, also from a thread that is not the owner's, who tells observers later."""
+        if self.reads.noting and self.reads.reader_here:
+            return
         with uninterrupted, self.lock:
             if self._inbox and not self.transaction_here:
                 self._absorb()
@@ -332,7 +339,7 @@ class State(Acceptance):
             if self._journal:
                 self._journal.close(keep=self.pending > 0)
         self.engine.close()
-        self.delivery.put(self._changed)
+        self.delivery.put(self._follow_up)
         self._hand_out()
 
 

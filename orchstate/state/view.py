@@ -14,6 +14,7 @@ from orchstate.errors import OrchstateError
 from orchstate.models.document import Document, datetime_of
 from orchstate.models.names import check_name, name_key
 from orchstate.state.entry import Entry, Pending
+from orchstate.state.reads import listing, naming, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from orchstate.state.entry import Refused
     from orchstate.state.events import Cause
     from orchstate.state.kinds import Kinds
+    from orchstate.state.reads import Key
     from orchstate.state.steps import Step
     from orchstate.storage.engine import Revision, Row
 
@@ -70,6 +72,11 @@ class View:
         Id of this process among those that write.
     cursor
         Seq up to which everything is seen that concerns documents in memory.
+
+    Attributes
+    ----------
+    touched
+        What has changed, for those who note what they read; None while nobody does.
     """
 
     def __init__(self, kinds: Kinds, writer: str, cursor: int) -> None:
@@ -85,6 +92,7 @@ class View:
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
         self.cursor = cursor
+        self.touched: set[Key] | None = None
 
     # -- looking up -----------------------------------------------------------------
 
@@ -172,6 +180,8 @@ class View:
                 # Made before its time, in a block, or with an envelope that its row will not have.
                 entry.forget()
             self._index(entry, old_name)
+            if self.touched is not None:
+                self._touch(entry, old_name, is_seen=True)
             shifts.append(Shift(entry, step.before, self.document(entry), "edit"))
         return shifts
 
@@ -208,6 +218,8 @@ class View:
     def forgive(self, entry: Entry) -> Shift:
         """Put the error of a document's last edit away."""
         entry.refused = None
+        if self.touched is not None:
+            self.touched.add(progress(entry.id))
         document = self.document(entry)
         return Shift(entry, document, document, "edit")
 
@@ -222,6 +234,9 @@ class View:
             return
         if entry is None:
             if row.kind not in self._complete:
+                if self.touched is not None:
+                    # Somebody may have looked it up in vain.
+                    self.touched.update((row.id, naming(row.kind, row.name)))
                 return
             if row.deleted:
                 self._gone.add(row.id)
@@ -238,6 +253,8 @@ class View:
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
         entry.refused = refused
         before = self._look_at(entry)
+        if self.touched is not None:
+            self.touched.add(progress(entry.id))
         if not entry.take(n):
             return []
         # It became no revision, so nothing else would make it vanish.
@@ -252,6 +269,8 @@ class View:
         if cause != "edit":
             entry.forget()
             self._index(entry, before.name)
+        if self.touched is not None:
+            self._touch(entry, before.name, is_seen=cause != "edit")
         if not entry.record:
             return []
         return [Shift(entry, before.document, self.document(entry), cause)]
@@ -259,6 +278,20 @@ class View:
     def _add(self, entry: Entry) -> Entry:
         self._entries[entry.id] = self._of_kind.setdefault(entry.kind, {})[entry.id] = entry
         return entry
+
+    def _touch(self, entry: Entry, old_name: str | None, *, is_seen: bool) -> None:
+        """Note what of a document has changed: with `is_seen` more than its progress."""
+        touched = self.touched
+        if touched is None:
+            return
+        touched.add(progress(entry.id))
+        if not is_seen:
+            return
+        touched.add(entry.id)
+        name = entry.name if entry.exists else None
+        if name != old_name:
+            touched.add(listing(entry.kind))
+            touched.update(naming(entry.kind, one) for one in (name, old_name) if one is not None)
 
     def _index(self, entry: Entry, old_name: str | None) -> None:
         key = (entry.kind, name_key(entry.name)) if entry.exists else None
