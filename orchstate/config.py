@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import (
-    Issue,
-    NotFoundError,
-    OrchstateError,
-)
+from orchstate.errors import Issue, NotFoundError
 from orchstate.keyed import Keyed
-from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import secret_fields
 from orchstate.models.secret import masked
@@ -19,26 +13,19 @@ from orchstate.models.validation import Validation
 from orchstate.models.values import to_plain
 from orchstate.origin import cell_source, warn
 from orchstate.secrets.environment import try_environment
+from orchstate.usable import SETTLE_S, Usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
-    from orchstate.clients.ask import Answer
-    from orchstate.clients.check import CheckResult
     from orchstate.clients.connection import Connection
-    from orchstate.clients.models import Model
     from orchstate.providers.definition import ProviderDefinition
     from orchstate.state.receipt import Receipt
 
-logger = logging.getLogger(__name__)
 
-# How long a result waits for edits of its config that are being committed, which takes milliseconds.
-_SETTLE_S: Final = 1.0
-
-
-class Config(Keyed):
+class Config(Usable, Keyed):
     """One configured provider instance.
 
     Its fields come from the provider's definition: each is a trait, so it can be read,
@@ -69,123 +56,6 @@ class Config(Keyed):
             If the provider is not defined on this machine.
         """
         return self._services.registry.get(self.provider)
-
-    def client(self) -> Any:
-        """Return the provider's official SDK client, ready for use.
-
-        Raises
-        ------
-        MissingExtraError
-            If the SDK is not installed.
-        SecretError
-            If the key is missing, or cannot be read now.
-
-        ValidationError, ProviderError
-            If the config's values cannot be used.
-        NotFoundError, SetupError
-            If it was deleted, or its provider is not defined here.
-        ClosedError
-            If the store is closed.
-
-        Examples
-        --------
-        >>> gpt.api_key = "sk-example"
-        >>> type(gpt.client()).__name__
-        'OpenAI'
-        """
-        from orchstate.clients.sdk import client
-
-        return client(self._connection())
-
-    def aclient(self) -> Any:
-        """Return the SDK's asynchronous client; raises as :meth:`client` does."""
-        from orchstate.clients.sdk import async_client
-
-        return async_client(self._connection())
-
-    def check(self) -> CheckResult:
-        """Try exactly this config against its server and say what came of it; never raises.
-
-        It takes no longer than ``settings.agents.timeout``, and never more than 10 seconds.
-
-        Examples
-        --------
-        >>> receipt = gpt.update(api_key="sk-example", base_url="http://127.0.0.1:9/v1")
-        >>> result = gpt.check()
-        >>> result.ok, result.reason
-        (False, 'unreachable')
-        """
-        from orchstate.clients.check import check, refused
-
-        try:
-            connection = self._connection()
-        except OrchstateError as error:
-            return refused(self.name, error)
-        return check(connection)
-
-    async def acheck(self) -> CheckResult:
-        """Do what :meth:`check` does without stopping the event loop."""
-        from orchstate.clients.check import acheck, refused
-
-        try:
-            connection = self._connection()
-        except OrchstateError as error:
-            return refused(self.name, error)
-        return await acheck(connection)
-
-    def models(self) -> list[Model]:
-        """Return the models that the provider offers to this config now.
-
-        Raises
-        ------
-        ProviderError, SecretError, MissingExtraError
-            If they cannot be listed.
-        """
-        from orchstate.clients.models import list_models
-
-        return list_models(self._connection())
-
-    async def amodels(self) -> list[Model]:
-        """Do what :meth:`models` does without stopping the event loop."""
-        from orchstate.clients.models import alist_models
-
-        return await alist_models(self._connection())
-
-    def ask(self, prompt: str, *, system: str | None = None) -> Answer:
-        """Return the model's answer to a prompt, with latency, tokens and stamp.
-
-        Raises
-        ------
-        ProviderError, SecretError, MissingExtraError, ValidationError
-            If there is no answer; the message says what to do.
-
-        NotFoundError, ClosedError
-            If the config was deleted, or its store is closed.
-
-        Examples
-        --------
-        >>> receipt = gpt.update(api_key="sk-example", base_url="http://127.0.0.1:9/v1")
-        >>> store.settings.agents.retry_attempts = 0
-        >>> gpt.ask("What is 6 * 7?")
-        Traceback (most recent call last):
-        ...
-        orchstate.errors.ProviderError: Nothing answers at http://127.0.0.1:9. Is the server running, ...
-        """
-        from orchstate.clients.ask import ask
-
-        self._state.settle(_SETTLE_S)
-        connection = self._connection()
-        self._pin(connection.stamp)
-        return ask(connection, prompt, system=system)
-
-    async def aask(self, prompt: str, *, system: str | None = None) -> Answer:
-        """Do what :meth:`ask` does without stopping the event loop."""
-        from orchstate.clients.ask import aask
-
-        await in_thread(self._state.settle, _SETTLE_S)
-        connection = self._connection()
-        self._pin(connection.stamp)
-        return await aask(connection, prompt, system=system)
 
     def form(self) -> Any:
         """Return the form: a widget that edits this config and shows every change of it.
@@ -235,11 +105,11 @@ class Config(Keyed):
         >>> gpt.stamp()["revision"]
         2
         """
-        self._state.settle(_SETTLE_S)
+        self._settle(SETTLE_S)
         stamp = self._stamp(*self._pinned())
         if self._pin(stamp):
             # Another process may be about to compact the history.
-            self._state.settle(_SETTLE_S)
+            self._settle(SETTLE_S)
         return stamp
 
     @property
@@ -307,20 +177,14 @@ class Config(Keyed):
             stamp=self._stamp(document, revision),
         )
 
+    def _settle(self, timeout_s: float) -> None:
+        self._state.settle(timeout_s)
+
     def _pinned(self) -> tuple[ConfigDocument, int | None]:
         document, revision = self._state.pinned(self._entry.id)
         if not isinstance(document, ConfigDocument):
             raise self._state.gone(self._entry.id)
         return document, revision
-
-    def _pin(self, stamp: Mapping[str, Any]) -> bool:
-        """Have the revision of a stamp kept; returns whether that is news."""
-        try:
-            return stamp["revision"] is not None and self._state.pin(stamp["config"], stamp["revision"])
-        except OrchstateError as error:
-            # What cannot be written now, as on a full disk, must not be in the way of a result.
-            logger.warning("The revision of a stamp is not protected from compaction: %s", error)
-            return False
 
     def _stamp(self, document: ConfigDocument, revision: int | None) -> dict[str, Any]:
         return {

@@ -12,6 +12,7 @@ from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.names import MAX_NAME_LENGTH, check_name
 from orchstate.models.secret import SecretRef
 from orchstate.models.values import FrozenMap
+from orchstate.providers.documents import UnknownProviderDocument
 from orchstate.state.collection import Collection
 from orchstate.state.kinds import Kind
 from orchstate.tracebacks import forget
@@ -185,7 +186,15 @@ def config_kind(registry: Registry) -> Kind:
     def paths() -> set[str]:
         return {path for definition in registry for path in leaves(registry.document_class(definition.id))}
 
-    return Kind("config", document_class, paths, prepare)
+    return Kind(
+        "config",
+        document_class,
+        paths,
+        prepare,
+        is_known=lambda document: not isinstance(document, UnknownProviderDocument),
+        plural="configs",
+        is_restored=True,
+    )
 
 
 def _moved(

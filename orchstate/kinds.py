@@ -36,13 +36,13 @@ class Settings(Record):
 
 def kinds_of(registry: Registry) -> Kinds:
     """Return the kinds of documents in a store, with configs as `registry` defines them."""
-    plain: tuple[type[Document], ...] = (
-        SettingsDocument,
-        ProfileDocument,
-        SnapshotDocument,
-        ConflictDocument,
-    )
-    kinds = [config_kind(registry), *map(plain_kind, plain)]
+    kinds = [
+        config_kind(registry),
+        plain_kind(SettingsDocument, is_restored=True),
+        plain_kind(ProfileDocument),
+        plain_kind(SnapshotDocument),
+        plain_kind(ConflictDocument),
+    ]
     return {kind.name: kind for kind in kinds}
 
 

@@ -80,13 +80,7 @@ class Store(Timed, Shared):
         self.configs = Configs(self._state, "config")
         self.conflicts = Conflicts(self._state)
         self.history = History(
-            engine,
-            kinds,
-            flush=self._state.flush,
-            find=partial(self._state.find, "config"),
-            snapshots=self._snapshots,
-            last=lambda: self._state.seq,
-            origin=partial(origin, options.actor),
+            engine, self._state, snapshots=self._snapshots, origin=partial(origin, options.actor)
         )
         self._state.services = Services(
             registry=self.providers,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchstate.following import Followed
 from orchstate.history.moments import check_snapshot_name
 from orchstate.models.names import name_key
 from orchstate.models.profile import SnapshotDocument
+from orchstate.pinned import resolve
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from orchstate.history.history import History
     from orchstate.history.moments import When
     from orchstate.history.past import PastState
+    from orchstate.pinned import PinnedConfig
     from orchstate.state.undo import Undone
 
 
@@ -142,6 +144,43 @@ class Timed(Followed):
             # Somebody else was faster with the name.
             raise receipt.error
         return seq
+
+    def resolve(self, stamp: Any) -> PinnedConfig:
+        """Return the exact config behind a result, to be read and used, and not changed.
+
+        Parameters
+        ----------
+        stamp
+            What ``stamp()`` of a config returned, or anything that has a stamp, such as an answer.
+
+        Returns
+        -------
+        PinnedConfig
+            Its fingerprint has been compared with that of the stamp.
+
+        Raises
+        ------
+        ValidationError
+            If it is no stamp, of another store, of an edit that was not committed, or if its
+            fingerprint is not that of the revision.
+        NotFoundError
+            If there is no such config or revision.
+
+        Examples
+        --------
+        >>> stamp = gpt.stamp()
+        >>> gpt.model = "gpt-5.4"
+        >>> store.resolve(stamp).model
+        'gpt-5.4-mini'
+        """
+        self._state.check_usable()
+        try:
+            return resolve(stamp, self._state)
+        except BaseException as error:
+            # It may be a key.
+            del stamp
+            forget(error)
+            raise
 
     # -- inside -----------------------------------------------------------------------
 

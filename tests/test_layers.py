@@ -27,8 +27,8 @@ FLOORS: Final = (
     ("state",),
     ("history", "exchange", "clients"),
     (
-        *("keyed", "config", "configs", "conflicts", "active", "sweeping", "kinds"),
-        *("following", "timed", "shared", "store", "opening"),
+        *("usable", "keyed", "config", "configs", "conflicts", "active", "sweeping", "kinds"),
+        *("following", "pinned", "timed", "shared", "store", "opening"),
     ),
     ("widgets",),
     ("testing", "terminal"),

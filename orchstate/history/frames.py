@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchstate.models.conflict import ConflictDocument
+    from orchstate.models.document import Document
     from orchstate.state.record import Record
     from orchstate.storage.engine import Revision, Row
     from orchstate.storage.horizon import Compaction
@@ -70,6 +71,15 @@ COMPACTIONS: Final = {
     "stamps": "object",
 }
 _REVISION: Final = {"seq": "int64", "at": "datetime64[us, UTC]", "op": "category", "actor": "category"}
+VALUES: Final = {
+    "kind": "category",
+    "id": "string",
+    "name": "string",
+    "revision": "int64",
+    "updated_at": "datetime64[us, UTC]",
+    "field": "string",
+    "value": "object",
+}
 _CONFIGS: Final = {
     "provider": "category",
     "model": "string",
@@ -163,6 +173,33 @@ def compactions_frame(done: Sequence[Compaction]) -> pd.DataFrame:
     return _frame(columns, COMPACTIONS, None)
 
 
+def values_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return one row per field that some document had set, with the columns of ``VALUES``."""
+    columns: dict[str, list[Any]] = {name: [] for name in VALUES}
+    for row in rows:
+        for path, value in json.loads(row.body).items():
+            values = [row.kind, row.id, row.name, row.revision, row.updated_us, path, shown(value)]
+            for column, one in zip(columns.values(), values, strict=True):
+                column.append(one)
+    return _frame(columns, VALUES, None)
+
+
+def past_frame(kind: str, rows: Sequence[Row], documents: Sequence[Document]) -> pd.DataFrame:
+    """Return one row per document of a past moment, indexed by ``name``; see ``PastCollection.to_frame``."""
+    dtypes = {name: dtype for name, dtype in _CONFIGS.items() if name != "ready"}
+    if kind != "config":
+        del dtypes["provider"], dtypes["model"]
+    columns: dict[str, list[Any]] = {
+        "provider": [getattr(document, "provider", "") for document in documents],
+        "model": [getattr(document, "model", None) for document in documents],
+        "tags": [list(document.tags) for document in documents],
+        "revision": [row.revision for row in rows],
+        "created_at": [row.created_us for row in rows],
+        "updated_at": [row.updated_us for row in rows],
+    }
+    return _with_fields(columns, dtypes, documents)
+
+
 def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
     """Return one row per config, indexed by ``name``; see ``store.configs.to_frame``.
 
@@ -182,17 +219,24 @@ def configs_frame(configs: Sequence[Record]) -> pd.DataFrame:
         "created_at": [_utc(document.created_at) for document in documents],
         "updated_at": [_utc(document.updated_at) for document in documents],
     }
-    known = {"provider", "model", "tags", "name", "stash", *ENVELOPE}
+    return _with_fields(columns, _CONFIGS, documents)
+
+
+def _with_fields(
+    columns: dict[str, list[Any]], dtypes: Mapping[str, str], documents: Sequence[Document]
+) -> pd.DataFrame:
+    """Return a frame with one column more per field that some document has set, indexed by ``name``."""
+    known = {"tags", "name", "stash", *ENVELOPE} | ({"provider", "model"} & dtypes.keys())
     bodies = [document.body() for document in documents]
     further = {
-        path: _free(path, _CONFIGS)
+        path: _free(path, dtypes)
         for body in bodies
         for path, value in body.items()
         if path not in known and not is_reference(value)
     }
     columns |= {column: [body.get(path) for body in bodies] for path, column in further.items()}
     index = pd.Index([document.name for document in documents], dtype="string", name="name")
-    return _frame(columns, _CONFIGS | dict.fromkeys(further.values(), "object"), index)
+    return _frame(columns, {**dtypes, **dict.fromkeys(further.values(), "object")}, index)
 
 
 def conflicts_frame(conflicts: Iterable[ConflictDocument]) -> pd.DataFrame:

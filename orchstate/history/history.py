@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from orchstate.history.moments import When
     from orchstate.models.intent import Origin
-    from orchstate.state.kinds import Kinds
+    from orchstate.state.state import State
     from orchstate.storage.engine import Row, Snapshot
     from orchstate.storage.sqlite import SqliteEngine
 
@@ -44,16 +44,10 @@ class History:
     ----------
     engine
         Where the revisions are.
-    kinds
-        The kinds of documents.
-    flush
-        Called before reading, with a limit in seconds, so that own edits are included.
-    find
-        Returns the id of an existing document by its name or id, or None.
+    state
+        The present, whose edits are included.
     snapshots
         Returns the seqs of all snapshots by :func:`name_key` of their names.
-    last
-        Returns the seq of the last revision that is known without looking.
     origin
         Returns who is here, and where.
     """
@@ -61,20 +55,15 @@ class History:
     def __init__(
         self,
         engine: SqliteEngine,
-        kinds: Kinds,
+        state: State,
         *,
-        flush: Callable[[float], object],
-        find: Callable[[str], str | None],
         snapshots: Callable[[], Mapping[str, int]],
-        last: Callable[[], int],
         origin: Callable[[], Origin],
     ) -> None:
         self._engine = engine
-        self._kinds = kinds
-        self._flush = flush
-        self._find = find
+        self._state = state
+        self._kinds = state.kinds
         self._snapshots = snapshots
-        self._last = last
         self._origin = origin
 
     def changes(
@@ -231,7 +220,7 @@ class History:
             del when
             forget(error)
             raise
-        return PastState(seq, self._engine.snapshot(seq), self._kinds, self.diff)
+        return PastState(seq, self._engine.snapshot(seq), self._state, self.diff)
 
     def compact(
         self, keep: When | timedelta, *, snapshots: bool = True, stamps: bool = True, preview: bool = False
@@ -285,7 +274,7 @@ class History:
         <Compacted: would remove 1 of 4 revisions; all of revision 2 and later stays>
         """
         try:
-            self._flush(_COMMIT_S)
+            self._state.flush(_COMMIT_S)
             horizon = self._seq(_moment_of(keep), before_all=0)
         except BaseException as error:
             # It may be a key.
@@ -334,7 +323,7 @@ class History:
         return self._engine.seq() - removed_by_compactions(self._engine.query)
 
     def __repr__(self) -> str:
-        last = self._last()
+        last = self._state.seq
         return f"<History: {last} revision{'' if last == 1 else 's'}>"
 
     def _seq(self, when: When, *, before_all: int | None = None) -> int:
@@ -359,7 +348,8 @@ class History:
         return bool(self._engine.query("SELECT 1 FROM rev WHERE instr(diff, ?) LIMIT 1", [path]))
 
     def _id(self, name: str) -> str:
-        id = (self._find(name) or self._find_deleted(name)) if isinstance(name, str) else None
+        known = self._state.find(ConfigDocument.kind, name) if isinstance(name, str) else None
+        id = (known or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
             closest = suggestion(str(name), self._names())
             raise NotFoundError(f"Nothing called {quoted(name)} is or was in this store.{closest}")
@@ -380,7 +370,7 @@ class History:
     def _settle(self) -> None:
         # Should the engine not answer, what is committed is shown all the same.
         with contextlib.suppress(FlushError):
-            self._flush(_FLUSH_S)
+            self._state.flush(_FLUSH_S)
 
 
 def _moment_of(keep: When | timedelta) -> When:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from orchstate.models.canonical import fingerprint
 from orchstate.models.document import Document
 from orchstate.models.secret import is_reference
 from orchstate.models.values import FrozenMap, PlainMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ConfigDocument(Document):
@@ -31,9 +34,14 @@ def config_fingerprint(document: ConfigDocument) -> str:
     fingerprints on any machine, also on one that lacks the provider's definition. So a
     value is a secret if it looks like a reference to one: there nobody knows better.
     """
+    return body_fingerprint(document.body())
+
+
+def body_fingerprint(body: Mapping[str, Any]) -> str:
+    """Return :func:`config_fingerprint` of a stored body, whatever is defined on this machine."""
     settings = {
         path: value
-        for path, value in document.body().items()
+        for path, value in body.items()
         if path not in _BESIDE and value not in _UNSET and not is_reference(value)
     }
     return fingerprint(settings)

@@ -219,7 +219,7 @@ class Acceptance(Present):
         finally:
             self._hand_out()
 
-    def _submit(self, steps: list[Step], at_us: int) -> Receipt:
+    def _submit(self, steps: list[Step], at_us: int, label: str = "") -> Receipt:
         if any(self.delivery.is_endless(step.operation.id) for step in steps):
             self.error = LimitExceededError(
                 "Observers edit what they observe, round and round, so this edit was refused. "
@@ -228,7 +228,7 @@ class Acceptance(Present):
             raise self.error
         transaction = self.transaction_here
         if not transaction:
-            return self._accept(steps, at_us, "")
+            return self._accept(steps, at_us, label)
         for step in steps:
             transaction.add(step)
         return transaction.receipt

@@ -30,6 +30,13 @@ class Kind:
         Returns the document that an edit really starts from, and the changes that it
         really means: a change of provider puts old fields away and brings others back.
         Most kinds return what they are given.
+    is_known
+        Whether such a document can be edited here: not where what defines it is missing.
+    plural
+        What a store calls its collection of them, ``""`` where it has none.
+    is_restored
+        Whether a moment of the store that is restored includes them: what belongs to one user does
+        not, nor what has been noted of the past itself.
     """
 
     name: str
@@ -41,11 +48,20 @@ class Kind:
             changes,
         )
     )
+    is_known: Callable[[Document], bool] = lambda document: True
+    plural: str = ""
+    is_restored: bool = False
 
 
 Kinds = dict[str, Kind]
 
 
-def plain_kind(document_class: type[Document]) -> Kind:
+def plain_kind(document_class: type[Document], *, plural: str = "", is_restored: bool = False) -> Kind:
     """Return the kind of documents that all have one class."""
-    return Kind(document_class.kind, lambda body: document_class, lambda: leaves(document_class))
+    return Kind(
+        document_class.kind,
+        lambda body: document_class,
+        lambda: leaves(document_class),
+        plural=plural,
+        is_restored=is_restored,
+    )

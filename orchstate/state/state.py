@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
 from orchstate.models.document import leaves
 from orchstate.models.intent import Operation
-from orchstate.models.names import check_name
+from orchstate.models.names import check_label, check_name
 from orchstate.state import resolving
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
@@ -19,6 +20,7 @@ from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt
+from orchstate.state.restore import Restored, Wanted, restoring
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
     from orchstate.state.resolving import Choice
+    from orchstate.state.steps import Step
     from orchstate.storage.engine import Decision, Engine
 
 logger = logging.getLogger(__name__)
@@ -211,6 +214,63 @@ class State(Acceptance):
                     undone = refused(undone)
             source.pop()
         return replace(undone, verb=verb)
+
+    # -- the past -------------------------------------------------------------------
+
+    def restore(
+        self, wanted: Mapping[str, Wanted], seq: int, *, label: str = "", is_preview: bool = False
+    ) -> Restored:
+        """Make documents what they were at a moment, as new revisions in one transaction.
+
+        Inside a block it joins that.
+
+        Parameters
+        ----------
+        wanted
+            What they were, by id; of singletons that did not exist the usual values.
+        seq
+            The moment.
+        label
+            What the transaction is called in the history.
+        is_preview
+            Whether only to say what would be done.
+
+        Raises
+        ------
+        DuplicateNameError
+            If a name is taken by a document that was just made elsewhere; nothing changed.
+        StoreWriteError, ReadOnlyError, ClosedError, ForkedStoreError
+            If it could not be accepted; nothing changed.
+        """
+        self.check_usable()
+        check_label(label)
+        for id, one in wanted.items():
+            self._loader.load_id(id)
+            if one.document:
+                self._loader.load_name(one.document.kind, one.document.name)
+        if is_preview:
+            with self.lock:
+                _, restored = self._restoring(wanted, time.time_ns() // 1000)
+            return replace(restored, seq=seq, is_preview=True)
+        with self._editing() as at_us:
+            steps, restored = self._restoring(wanted, at_us)
+            self._submit(steps, at_us, label)
+        return replace(restored, seq=seq)
+
+    def _restoring(self, wanted: Mapping[str, Wanted], at_us: int) -> tuple[list[Step], Restored]:
+        entries = {id: self.view.known(id) for id in wanted}
+        wanted = {
+            # What everybody has, stored or not, is not deleted.
+            id: Wanted(entry.blank) if entry and entry.blank and one == Wanted(None) else one
+            for (id, one), entry in zip(wanted.items(), entries.values(), strict=True)
+        }
+        steps, restored = restoring(wanted, self.kinds, self._look, self._is_free, at_us)
+        # Of what everybody has, the first change is what stores it.
+        steps = [edits.first(step) if self._is_first(step) else step for step in steps]
+        return steps, restored
+
+    def _is_first(self, step: Step) -> bool:
+        return step.operation.verb == "update" and not self._is_stored(step.operation.id)
 
     # -- being exact ----------------------------------------------------------------
 

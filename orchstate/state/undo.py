@@ -26,18 +26,24 @@ if TYPE_CHECKING:
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
 
+    IsFree = Callable[[str, str, Collection[str]], bool]
 
 # Steps that can be undone; older ones stay in the history.
 MAX_UNDO: Final = 500
 
 
-Reason = Literal["changed", "deleted", "name taken", "key gone", "key kept"]
+Reason = Literal[
+    "changed", "deleted", "name taken", "key gone", "key kept", "not valid", "not defined", "damaged"
+]
 _IN_SHORT: Final[dict[Reason, str]] = {
     "changed": "changed since",
     "deleted": "deleted since",
     "name taken": "its name is taken",
     "key gone": "the key is gone: enter it again",
     "key kept": "keys are not undone",
+    "not valid": "it breaks a rule of today",
+    "not defined": "its provider is not defined here",
+    "damaged": "what it was is damaged",
 }
 _AS_SENTENCE: Final[dict[Reason, str]] = {
     "changed": "Left alone, since it was changed meanwhile: {}.",
@@ -45,12 +51,15 @@ _AS_SENTENCE: Final[dict[Reason, str]] = {
     "name taken": "Left alone, since the name is taken by now: {}.",
     "key gone": "A key that was removed from where keys are kept cannot come back; enter it again: {}.",
     "key kept": "A new key is not taken back; to remove it, assign None or use the form: {}.",
+    "not valid": "Left alone, since what it was breaks a rule of today: {}.",
+    "not defined": "Left alone, since its provider of then is not defined here; add that first: {}.",
+    "damaged": "Left alone, since what it was is damaged; run orchstate doctor: {}.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """One thing that an undo or redo left alone.
+    """One thing that an undo, a redo, or the restoring of a moment left alone.
 
     Parameters
     ----------
@@ -59,7 +68,8 @@ class Left:
     reason
         ``"changed"`` or ``"deleted"`` since, by somebody; ``"name taken"`` by another document;
         ``"key gone"``: the earlier key is no more where keys are kept; ``"key kept"``: a key that
-        was entered stays.
+        was entered stays. When a moment is restored also ``"not valid"``: the old value breaks a rule of
+        today; ``"not defined"``: its provider is not there; ``"damaged"``: the old value cannot be read.
     """
 
     name: str
@@ -105,27 +115,40 @@ class Undone:
         """What came back, what did not and why, in sentences for people."""
         if not self.changed and not self.left:
             return "Nothing to undo." if self.verb == "undo" else "Nothing to do again."
-        sentences = [f"{'Undone' if self.verb == 'undo' else 'Done again'}: {_listed(self.changed)}."]
-        for reason, sentence in _AS_SENTENCE.items():
-            found = [(left.name, left.path) for left in self.left if left.reason == reason]
-            sentences += [sentence.format(_listed(found))] if found else []
-        return " ".join(sentences if self.changed else sentences[1:])
+        sentences = [f"{'Undone' if self.verb == 'undo' else 'Done again'}: {listed(self.changed)}."]
+        return " ".join([*(sentences if self.changed else ()), *left_in_sentences(self.left)])
 
     def __str__(self) -> str:
         return self.message
 
     def __repr__(self) -> str:
-        done = ", ".join(_dotted(name, path) for name, path in self.changed) or "nothing"
-        left = ", ".join(f"{_dotted(one.name, one.path)} ({_IN_SHORT[one.reason]})" for one in self.left)
+        done = ", ".join(dotted(name, path) for name, path in self.changed) or "nothing"
         label = f" of {self.label!r}" if self.label else ""
-        return f"<Undone {done}{label}{f'; left alone: {left}' if left else ''}>"
+        return f"<Undone {done}{label}{left_in_short(self.left)}>"
 
 
-def _dotted(name: str, path: str) -> str:
+def left_in_sentences(left: Iterable[Left]) -> list[str]:
+    """Return what was left alone and why, one sentence per reason."""
+    sentences = []
+    for reason, sentence in _AS_SENTENCE.items():
+        found = [(one.name, one.path) for one in left if one.reason == reason]
+        sentences += [sentence.format(listed(found))] if found else []
+    return sentences
+
+
+def left_in_short(left: Iterable[Left]) -> str:
+    """Return the same for a repr, ``""`` for nothing."""
+    shown = ", ".join(f"{dotted(one.name, one.path)} ({_IN_SHORT[one.reason]})" for one in left)
+    return f"; left alone: {shown}" if shown else ""
+
+
+def dotted(name: str, path: str) -> str:
+    """Return a document's name and a path in it, for a repr."""
     return f"{name}.{path}" if path else name
 
 
-def _listed(things: Iterable[tuple[str, str]]) -> str:
+def listed(things: Iterable[tuple[str, str]]) -> str:
+    """Return names and paths for a sentence."""
     return ", ".join(f"{path} of {name}" if path else name for name, path in things)
 
 
@@ -160,7 +183,7 @@ def inverse(
     entry: Undoable,
     kinds: Kinds,
     present: Callable[[str], Document | None],
-    is_free: Callable[[str, str, Collection[str]], bool],
+    is_free: IsFree,
     at_us: int,
 ) -> tuple[list[Step], Undone]:
     """Return the steps that take a transaction back, as far as it still stands.
@@ -176,13 +199,13 @@ def inverse(
     at_us
         The time of the new steps.
     """
-    parts = [_Log() for _ in entry.steps]
+    parts = [Log() for _ in entry.steps]
     backs = [
         _inverse_of(step, kinds, present(step.operation.id), at_us, part)
         for step, part in zip(reversed(entry.steps), parts, strict=True)
     ]
-    while blocked := _blocked(backs, is_free):
-        for index in blocked:
+    while taken := blocked(backs, is_free):
+        for index in taken:
             # It keeps its present name, which another one may have counted on.
             backs[index] = None
             parts[index].leave_all("name taken")
@@ -197,7 +220,7 @@ def refused(undone: Undone) -> Undone:
     return replace(undone, changed=(), left=(*undone.left, *left))
 
 
-def _blocked(backs: Sequence[Step | None], is_free: Callable[[str, str, Collection[str]], bool]) -> list[int]:
+def blocked(backs: Sequence[Step | None], is_free: IsFree) -> list[int]:
     """Return which steps take a name back that somebody has, and does not give up in another step."""
     moves = {index: back for index, back in enumerate(backs) if back and _is_new_name(back)}
     ids = {back.operation.id for back in moves.values()}
@@ -215,7 +238,7 @@ def _is_new_name(step: Step) -> bool:
     return name_key(step.before.name) != name_key(step.after.name)
 
 
-class _Log:
+class Log:
     """What is being put back, and what is left alone."""
 
     def __init__(self) -> None:
@@ -223,9 +246,11 @@ class _Log:
         self.left: list[Left] = []
 
     def put_back(self, document: Document | None, path: str = "") -> None:
+        """Note what comes back; path ``""`` for a whole document."""
         self.changed.append(_called(document, path))
 
     def leave(self, document: Document | None, path: str, reason: Reason) -> None:
+        """Note what does not, and why."""
         self.left.append(Left(*_called(document, path), reason))
 
     def leave_all(self, reason: Reason) -> None:
@@ -236,16 +261,16 @@ class _Log:
         self.changed = []
 
 
-def _inverse_of(step: Step, kinds: Kinds, now: Document | None, at_us: int, log: _Log) -> Step | None:
+def _inverse_of(step: Step, kinds: Kinds, now: Document | None, at_us: int, log: Log) -> Step | None:
     if step.before is None or step.after is None:
         return _existence(step, now, at_us, log)
     if now is None:
         log.leave(step.after, "", "deleted")
         return None
-    return _values(step.before, step.after, now, kinds, at_us, log)
+    return values_back(step.before, step.after, now, kinds, at_us, log)
 
 
-def _existence(step: Step, now: Document | None, at_us: int, log: _Log) -> Step | None:
+def _existence(step: Step, now: Document | None, at_us: int, log: Log) -> Step | None:
     if step.before is None:
         untouched = now is not None and step.after is not None and now.body() == step.after.body()
         if now is None or not untouched:
@@ -258,12 +283,13 @@ def _existence(step: Step, now: Document | None, at_us: int, log: _Log) -> Step 
         log.leave(step.before, "", "name taken")
         return None
     log.put_back(step.before)
-    return edits.revive(_without_lost_keys(step.before, None, log), at_us)
+    return edits.revive(without_lost_keys(step.before, None, log), at_us)
 
 
-def _values(
-    before: Document, after: Document, now: Document, kinds: Kinds, at_us: int, log: _Log
+def values_back(
+    before: Document, after: Document, now: Document, kinds: Kinds, at_us: int, log: Log
 ) -> Step | None:
+    """Return the step that gives a document its values of `before` where it still has those of `after`."""
     if type(before) is not type(after):
         return _provider(before, after, now, log)
     wanted = {}
@@ -305,13 +331,13 @@ def _of_key(old: Any, new: Any) -> Reason | None:
     return "key gone" if before - after else "key kept" if after - before else None
 
 
-def _provider(before: Document, after: Document, now: Document, log: _Log) -> Step | None:
+def _provider(before: Document, after: Document, now: Document, log: Log) -> Step | None:
     """Take a change of provider back whole, or not at all."""
     if now.body() != after.body():
         log.leave(now, "provider", "changed")
         return None
     log.put_back(now, "provider")
-    back = _with_new_keys(_without_lost_keys(before, now, log), now, log)
+    back = _with_new_keys(without_lost_keys(before, now, log), now, log)
     operation = edits.difference(
         "update", now, back, dict.fromkeys([*leaves(type(now)), *leaves(type(back))])
     )
@@ -325,7 +351,7 @@ def _called(document: Document | None, path: str = "") -> tuple[str, str]:
     return document.name, path
 
 
-def _with_new_keys(back: Document, now: Document, log: _Log) -> Document:
+def _with_new_keys(back: Document, now: Document, log: Log) -> Document:
     """Return what comes back with the keys that came meanwhile, put away for the providers they are for."""
     if not isinstance(back, ConfigDocument) or not isinstance(now, ConfigDocument):
         return back
@@ -346,7 +372,8 @@ def _as_map(values: Any) -> Mapping[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _without_lost_keys(document: Document, now: Document | None, log: _Log) -> Document:
+def without_lost_keys(document: Document, now: Document | None, log: Log) -> Document:
+    """Return a document without the keys that nothing refers to any more, which are gone by now."""
     lost = lost_keys(document, now)
     for path in lost:
         log.leave(document, path, "key gone")

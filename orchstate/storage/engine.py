@@ -244,6 +244,15 @@ class Engine(Protocol):
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
         """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
 
+    def revision(self, id: str, number: int) -> Revision | None:
+        """Return one revision of a document, None if the history does not have it.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is damaged.
+        """
+
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
 

@@ -218,6 +218,16 @@ class SqliteEngine(StoreFile):
         """Do what :meth:`changes_since` does one by one: long texts, all at once, may fill the memory."""
         return tables.revisions(self._reader, seq, until=until, id=id)
 
+    def revision(self, id: str, number: int) -> Revision | None:
+        """Return one revision of a document, None if the history does not have it.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is damaged.
+        """
+        return tables.revision(self._reader, id, number)
+
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
         return tables.Live(self._reader) if seq is None else tables.Past(self._reader, seq)

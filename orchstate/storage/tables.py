@@ -229,6 +229,22 @@ def revisions(read: Reader, seq: int, *, until: int | None, id: str | None) -> I
     return _sound(read, found)
 
 
+def revision(read: Reader, id: str, number: int) -> Revision | None:
+    """Return one revision of a document, None if the history does not have it.
+
+    Raises
+    ------
+    CorruptStoreError
+        If it is damaged.
+    """
+    for values in read(f"{_REV} WHERE id = ? AND revision = ?", [id, number]):
+        found = _revision(read, values)
+        if not _is_sound(found, values):
+            raise _damage(found.row)
+        return found
+    return None
+
+
 def revision_of(write: Write, intent: Intent, seq: int, writer: str, old: Row | None) -> Revision:
     """Return the revision that a write becomes, on top of the row that was there."""
     row = Row(

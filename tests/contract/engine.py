@@ -58,6 +58,13 @@ class EngineContract:
         assert list(engine.snapshot().gone("note")) == list(engine.snapshot(3).gone("note")) == [id_of("x")]
         assert list(engine.snapshot().gone("other")) == list(engine.snapshot(2).gone("note")) == []
 
+    def test_a_revision_is_found_by_its_number(self, engine: Engine) -> None:
+        engine.commit("a", [intent(1, created("x")), intent(2, created("y"))], decide)
+        engine.commit("a", [intent(3, deleted("x"))], decide)
+        found = [engine.revision(id_of("x"), number) for number in (0, 1, 2, 3)]
+        assert [revision and revision.row.seq for revision in found] == [None, 1, 3, None]
+        assert engine.revision(id_of("z"), 1) is None
+
     def test_revisions_count_per_document(self, engine: Engine) -> None:
         engine.commit("a", [intent(1, created("x")), intent(2, created("y"))], decide)
         engine.commit("a", [intent(3, updated("x", size=1)), intent(4, updated("x", size=2))], decide)
