@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "plan_import": lambda store: store.plan_import({"format": "orchstate.setup", "version": 1}),
     "redo": lambda store: store.redo(),
     "refresh": lambda store: store.refresh(),
+    "resolve": lambda store: store.resolve({}),
     "select": lambda store: store.select(len),
     "snapshot": lambda store: store.snapshot("x"),
     "subscribe": lambda store: store.subscribe(print),

@@ -54,6 +54,15 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
         lambda store: store.history.compact("9999-12-31", preview=True),
         r"<Compacted: would remove 1 of 4 revisions; all of revision 4 and later stays>",
     ),
+    "past settings": (lambda store: store.at(1).settings.agents, r".*timeout=60000.*"),
+    "preview": (
+        lambda store: store.at(1).restore("gpt", preview=True),
+        r"<Preview gpt\.temperature as of revision 1>",
+    ),
+    "pinned": (
+        lambda store: store.resolve(store.configs["gpt"]),
+        r"<PinnedConfig gpt at revision \d: openai, gpt-y, temperature 0\.7>",
+    ),
     "receipt": (
         lambda store: store.configs["gpt"].update(seed=1).wait(),
         r"<Receipt committed as revision 3>",

@@ -33,6 +33,8 @@ CHANGES = {
     "cell": "string",
 }
 DIFF = {name: CHANGES[name] for name in ("kind", "id", "name", "field", "old", "new")}
+VALUES = {"kind": "category", "id": "string", "name": "string", "revision": "int64"}
+VALUES |= {"updated_at": "datetime64[us, UTC]", "field": "string", "value": "object"}
 REVISIONS = {"seq": "int64", "at": "datetime64[us, UTC]", "op": "category", "actor": "category"}
 KEY = "sk-proj-0123456789abcdef0123"
 
@@ -240,3 +242,39 @@ def test_a_diff_has_fixed_columns_and_dtypes(store: Store) -> None:
 
 def test_what_went_there_and_back_is_no_difference(store: Store) -> None:
     assert len(store.history.diff(3, 5)) == 0
+
+
+def test_a_moment_is_a_frame_of_everything_that_was_set(store: Store) -> None:
+    frame = store.at(4).to_frame()
+    assert rows(frame, "kind", "name", "revision", "field", "value") == [
+        ("config", "gpt", 3, "name", "gpt"),
+        ("config", "gpt", 3, "provider", "openai"),
+        ("config", "gpt", 3, "tags", ["a"]),
+        ("config", "gpt", 3, "temperature", 0.9),
+        ("config", "o", 1, "name", "o"),
+        ("config", "o", 1, "num_ctx", 5),
+        ("config", "o", 1, "provider", "ollama"),
+    ]
+
+
+@pytest.mark.parametrize("seq", [0, 4, 6])
+def test_a_moment_has_fixed_columns_and_dtypes(seq: int, store: Store) -> None:
+    frame = store.at(seq).to_frame()
+    assert dtypes(frame) == VALUES
+
+
+def test_past_configs_are_framed_as_the_present_ones_are(store: Store) -> None:
+    then, now = store.at(6).configs.to_frame(), store.configs.to_frame()
+    assert then.equals(now.drop(columns="ready"))
+    assert then.dtypes.equals(now.drop(columns="ready").dtypes)
+    assert store.at(4).configs.to_frame()["num_ctx"].to_dict() == {"gpt": None, "o": 5}
+    empty = store.at(0).configs.to_frame()
+    assert (len(empty), str(empty["provider"].dtype), empty.index.name) == (0, "category", "name")
+
+
+def test_a_key_is_in_no_frame_of_a_moment(store: Store) -> None:
+    store.configs["gpt"].api_key = KEY
+    past = store.at(store.flush())
+    frame = past.to_frame()
+    assert frame[frame.field == "api_key"]["value"].tolist() == ["memory: ********"]
+    assert "api_key" not in past.configs.to_frame()
