@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
     from orchstate.state.state import State
+    from orchstate.state.stats import Stats
+    from orchstate.storage.sqlite import SqliteEngine
 
 T = TypeVar("T")
 Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
@@ -50,6 +52,7 @@ class Followed(HasTraits):
     )
     error = ComputedTrait(lambda store: store._state.seen_itself.error, help="The last error, or None.")
 
+    _engine: SqliteEngine
     _state: State
     _options: Options
     _active: Active
@@ -198,6 +201,20 @@ class Followed(HasTraits):
                 raise ValidationError(f"{quoted(given)} cannot be called. Give a function of the store.")
         self._state.catch_up()
         return Selection(self._state, selector, self, equal)
+
+    def stats(self) -> Stats:
+        """Return figures of this process: edits and their outcomes, commits, what was seen of others.
+
+        Examples
+        --------
+        >>> gpt.temperature = 0.9
+        >>> seq = store.flush()
+        >>> store.stats()
+        <Stats 2 edits, 0 pending, seq 2>
+        """
+        path = self._engine.path
+        files = [path, path.with_name(f"{path.name}-wal")] if path else []
+        return self._state.stats(journal_mode=self._engine.journal_mode or "memory", files=files)
 
     # -- inside -----------------------------------------------------------------------
 

@@ -94,6 +94,8 @@ class Store(Timed, Shared):
         self._active = Active(self._state, self.configs, options.actor)
         self._told = self._followed()
         self._cell_end = CellEnd(self._state.flush)
+        mode = "read-only" if options.read_only else engine.journal_mode or "in memory"
+        logger.info("Opened %s (%s) at revision %d", self._where, mode, self._state.seq)
 
     # -- state ------------------------------------------------------------------------
 
@@ -229,7 +231,10 @@ class Store(Timed, Shared):
         with contextlib.suppress(StoreError):
             # What is active is still to be seen afterwards.
             self._active.config()
+        is_open = not self._state.unusable
         self._state.close(timeout_s)
+        if is_open:
+            logger.info("Closed %s at revision %d", self._where, self._state.seq)
 
     def __enter__(self) -> Store:
         self._state.check_usable()
@@ -248,13 +253,16 @@ class Store(Timed, Shared):
         return StoreForm(self)
 
     def __repr__(self) -> str:
-        where = str(self.path) if self.path else ":memory:"
         if self._state.unusable:
-            return f"<Store {where}: {self._status()}>"
+            return f"<Store {self._where}: {self._status()}>"
         pending = f", {self._state.pending} saving" if self._state.pending else ""
-        return f"<Store {where}: {self._status()}, {self._known()}{pending}>"
+        return f"<Store {self._where}: {self._status()}, {self._known()}{pending}>"
 
     # -- inside -----------------------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        return str(self.path) if self.path else ":memory:"
 
     def _known(self) -> str:
         """Return how many configs there are, as far as that is known without reading the disk."""

@@ -41,6 +41,8 @@ CALLS: dict[str, Callable[[Store], Any]] = {
 }
 # They end what is open, which is harmless when repeated.
 ENDS = {"close"}
+# What a process has done so far is of interest afterwards, too.
+LOOKS = {"stats"}
 READS: dict[str, Callable[[Store], Any]] = {
     "actor": lambda store: store.actor,
     "configs": lambda store: [config.model for config in store.configs.values()],
@@ -49,6 +51,7 @@ READS: dict[str, Callable[[Store], Any]] = {
     "pending": lambda store: store.pending,
     "record": lambda store: store.configs["GPT"].to_dict()["name"],
     "settings": lambda store: store.settings.agents.timeout,
+    "stats": lambda store: store.stats().accepted,
     "status": lambda store: store.status,
 }
 
@@ -70,7 +73,7 @@ def test_the_table_has_every_method() -> None:
         for name, value in vars(cls).items()
         if inspect.isfunction(value) and not name.startswith("_")
     }
-    assert methods == CALLS.keys() - {"__enter__"} | ENDS
+    assert methods == CALLS.keys() - {"__enter__"} | ENDS | LOOKS
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -91,6 +94,7 @@ def test_what_was_read_of_a_closed_store_can_be_looked_at(store: Store) -> None:
         "pending": 0,
         "record": "gpt",
         "settings": 60_000,
+        "stats": 1,
         "status": "closed",
     }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from orchstate.providers.definition import ProviderDefinition
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FOLDERS_VARIABLE: Final = "ORCHSTATE_PROVIDERS"
 # A hundred times the largest definition; keeps a wrong file from being read into memory.
@@ -63,7 +63,7 @@ def _read(file: Path) -> tuple[str, ProviderDefinition | SetupError]:
         content = _content(file)
         definition = read_definition(content, str(file))
     except SetupError as error:
-        _log.warning("A provider definition is left out: %s", error)
+        logger.warning("A provider definition is left out: %s", error)
         return _intended_id(file, content), error
     return definition.id, definition
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchstate.models.config import ConfigDocument
     from orchstate.providers.definition import ProviderDefinition
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Registry:
@@ -162,7 +162,7 @@ class Registry:
                     if isinstance(found, SetupError):
                         problems.append(found)
                     elif provider_id in own or provider_id in self._list_packaged():
-                        _log.info("The provider %r is now as defined in %s.", provider_id, folder)
+                        logger.info("The provider %r is now as defined in %s.", provider_id, folder)
                     if provider_id:
                         own[provider_id] = found
             self._own, self._problems = own, problems

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "keyring", "vault", "memory"]
 MODES: Final = ("auto", "keyring", "vault", "memory")
-_logger = logging.getLogger("orchstate.secrets")
+logger = logging.getLogger(__name__)
 
 
 class Secrets:
@@ -243,7 +243,7 @@ class Secrets:
             f"The keyring of this machine cannot be used: {problem}. "
             f"Keys go to the encrypted vault {str(self.vault.path)!r}."
         )
-        _logger.log(logging.DEBUG if self._is_told else logging.WARNING, self.notice)
+        logger.log(logging.DEBUG if self._is_told else logging.WARNING, self.notice)
         return self.vault
 
     def _store_of(self, ref: SecretRef) -> SecretStore:

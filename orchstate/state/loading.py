@@ -33,12 +33,18 @@ class Loader:
         Where they go.
     lock
         Guards the view.
+
+    Attributes
+    ----------
+    loads
+        How often the engine was asked.
     """
 
     def __init__(self, engine: Engine, view: View, lock: threading.RLock) -> None:
         self._engine = engine
         self._view = view
         self.lock = lock
+        self.loads = 0
 
     def load_id(self, id: str, kind: str = "") -> None:
         """Have the document of an id in the view, if there is one; quicker where its kind is known."""
@@ -56,6 +62,7 @@ class Loader:
             self._load(lambda snapshot: snapshot.rows(kind), kind)
 
     def _load(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
+        self.loads += 1
         for _ in range(_TRIES):
             cursor = self._view.cursor
             snapshot = self._engine.snapshot()

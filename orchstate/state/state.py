@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
-from orchstate.models.document import leaves
+from orchstate.models.document import datetime_of, leaves
 from orchstate.models.intent import Operation
 from orchstate.models.names import check_label, check_name
 from orchstate.state import resolving
@@ -21,11 +21,13 @@ from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt
 from orchstate.state.restore import Restored, Wanted, restoring
+from orchstate.state.stats import Stats, size_of
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from orchstate.models.document import Document
     from orchstate.models.intent import Intent
@@ -343,6 +345,32 @@ class State(Acceptance):
     def seq(self) -> int:
         """Number of the last revision that this process knows of."""
         return self._writer.cursor
+
+    def stats(self, *, journal_mode: str, files: Iterable[Path]) -> Stats:
+        """Return the figures of this process; `files` are those of the engine."""
+        counts, outcomes = self._writer.counts, self._writer.counts.outcomes
+        at_us = counts.last_commit_us
+        return Stats(
+            accepted=self.n,
+            pending=self.pending,
+            committed=outcomes["committed"],
+            merged=outcomes["merged"],
+            conflicts=outcomes["conflict"],
+            rejected=outcomes["rejected"],
+            commits=counts.commits,
+            largest_batch=counts.largest_batch,
+            failures=counts.failures,
+            foreign_revisions=counts.foreign,
+            last_commit=datetime_of(at_us) if at_us else None,
+            seq=self.seq,
+            documents=len(self.view),
+            loads=self._loader.loads,
+            selections=len(self.reads),
+            selector_runs=self.reads.runs,
+            file_bytes=size_of(*files),
+            outbox_bytes=size_of(getattr(self._journal, "path", None)),
+            journal_mode=journal_mode,
+        )
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`flush` does without telling observers; from any thread."""

@@ -155,6 +155,9 @@ class View:
         entries = list(self._of_kind.get(kind, {}).values())
         return sorted((entry for entry in entries if entry.exists), key=_age)
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def base(self, id: str) -> int:
         """Return the seq up to which it is seen here what others did to a document."""
         entry = self._entries.get(id)

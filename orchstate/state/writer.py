@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ from orchstate.errors import (
     StoreMovedError,
 )
 from orchstate.state.receipt import Outcomes
+from orchstate.state.stats import Counts
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class Writer:
         Number of the last intent that has an outcome.
     cursor
         Seq of the last revision that was handed over.
+    counts
+        What it has done so far.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Writer:
         self.settled = 0
         self.cursor = engine.seq()
         self.outcomes = Outcomes()
+        self.counts = Counts()
         self._thread = threading.Thread(target=self._run, name="orchstate-writer", daemon=True)
 
     def start(self) -> None:
@@ -232,8 +237,11 @@ class Writer:
         # Waiters look again when the block ends, and then find what was delivered in it.
         with self.outcomes.announcing():
             if revisions:
+                self.counts.foreign += len(revisions)
                 self.is_held_back = not self._deliver(Arrival(revisions, self.settled))
             self.cursor = last
+        if revisions:
+            logger.debug("Saw %d revisions of others, up to %d", len(revisions), last)
 
     def _commit(self, batch: Sequence[tuple[Intent, Receipt]]) -> None:
         commit = self._engine.commit(self._writer, [intent for intent, _ in batch], self._decide)
@@ -246,11 +254,18 @@ class Writer:
             for intent, receipt in batch:
                 receipt.settle(commit.decisions[intent.n], own.get(intent.n, ()))
                 self._queue.popleft()
+            self.counts.committed((receipt for _, receipt in batch), time.time_ns() // 1000)
+            self.counts.foreign += len(revisions) - len(commit.revisions)
             refused = tuple((intent, receipt) for intent, receipt in batch if receipt.error)
             self._deliver(Arrival(revisions, batch[-1][0].n, refused))
             self.settled, self.cursor = batch[-1][0].n, last
+        logger.debug("Committed %d edits; the last revision is %d", len(batch), last)
+        for intent, receipt in batch:
+            if receipt.state == "merged":
+                logger.info("Edit %d was merged with what others have changed", intent.n)
 
     def _fail(self, error: OrchstateError) -> None:
+        self.counts.failures += 1
         if not self._failures_in_a_row:
             logger.warning("Not committed, will be tried again: %s", error)
         with self.outcomes.announcing():

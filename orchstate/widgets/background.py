@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Task(Generic[Result]):
@@ -63,7 +63,7 @@ class Task(Generic[Result]):
             return self._work()
         except Exception as error:
             # Not the traceback: the work may have had a key in its hands.
-            _logger.error("The form's work in the background failed: %s", type(error).__name__)
+            logger.error("The form's work in the background failed: %s", type(error).__name__)
             return None
 
     def _finish(self, result: Result | None) -> None:

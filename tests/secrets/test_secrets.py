@@ -93,7 +93,7 @@ def test_the_fallback_is_announced_once(
     for _ in range(3):
         assert without_keyring.backend.source == "vault"
     assert without_keyring.notice == notice
-    assert caplog.record_tuples == [("orchstate.secrets", logging.WARNING, notice)]
+    assert caplog.record_tuples == [("orchstate.secrets.secrets", logging.WARNING, notice)]
 
 
 def test_who_shows_the_notice_hears_no_log_of_it(
