@@ -52,15 +52,15 @@ def test_what_others_did_is_counted_apart(disk: Store, other: Kernel) -> None:
     assert (disk.stats().accepted, disk.stats().committed) == (1, 1)
 
 
-def test_a_merge_and_a_refusal_are_outcomes(disk: Store, other: Kernel, held: Callable[[], None]) -> None:
+def test_a_merge_and_a_conflict_are_outcomes(disk: Store, other: Kernel, held: Callable[[], None]) -> None:
     disk.configs["gpt"].model = "gpt-z"
     disk.configs.create("openai", name="new")
     other("gpt.temperature = 0.7; x = store.configs.create('openai', name='NEW'); n = store.flush()")
     held()
     disk.flush()
     stats = disk.stats()
-    assert (stats.committed, stats.merged, stats.rejected) == (1, 1, 1)
-    assert repr(stats).startswith("<Stats 3 edits, 0 pending, 1 rejected, seq ")
+    assert (stats.committed, stats.merged, stats.conflicts) == (1, 1, 1)
+    assert repr(stats).startswith("<Stats 3 edits, 0 pending, 1 conflicts, seq ")
 
 
 def test_sizes_and_times_have_their_units(disk: Store) -> None:
