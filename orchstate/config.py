@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import Issue, NotFoundError
 from orchstate.keyed import Keyed
+from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import secret_fields
 from orchstate.models.secret import masked
@@ -111,6 +112,11 @@ class Config(Usable, Keyed):
             # Another process may be about to compact the history.
             self._settle(SETTLE_S)
         return stamp
+
+    async def astamp(self) -> dict[str, Any]:
+        """Do what :meth:`stamp` does without stopping the event loop."""
+        await in_thread(self._settle, SETTLE_S)
+        return self._stamp(*self._pinned())
 
     @property
     def fingerprint(self) -> str:

@@ -18,7 +18,7 @@ from orchstate.state.traits import ComputedTrait
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
@@ -217,6 +217,11 @@ class Followed(HasTraits):
         return self._state.stats(journal_mode=self._engine.journal_mode or "memory", files=files)
 
     # -- inside -----------------------------------------------------------------------
+
+    def _in_thread(self, call: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        """Return what a call returns that may take long, while the event loop goes on."""
+        self._check_no_transaction(f"a{getattr(call, '__name__', '')}")
+        return self._state.elsewhere(call, *args)
 
     def _check_no_transaction(self, name: str) -> None:
         if self._state.transaction_here:

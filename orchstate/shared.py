@@ -11,6 +11,8 @@ from orchstate.following import Followed
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from orchstate.exchange.holder import Holder
     from orchstate.exchange.plan import ImportPlan
 
@@ -44,6 +46,10 @@ class Shared(Followed):
             raise SetupError(f"{quoted(path)} is no path. Name the file to write, such as 'setup.json'.")
         return export(cast("Holder", self), Path(path))
 
+    def aexport(self, path: str | os.PathLike[str]) -> Coroutine[Any, Any, Path]:
+        """Do what :meth:`export` does without stopping the event loop."""
+        return self._in_thread(self.export, path)
+
     def plan_import(self, source: Any) -> ImportPlan:
         """Return what importing a set-up would do here; nothing is changed by it.
 
@@ -76,3 +82,7 @@ class Shared(Followed):
             del source
             forget(error)
             raise
+
+    def aplan_import(self, source: Any) -> Coroutine[Any, Any, ImportPlan]:
+        """Do what :meth:`plan_import` does without stopping the event loop."""
+        return self._in_thread(self.plan_import, source)

@@ -226,6 +226,10 @@ class Store(Timed, Shared):
         self._check_no_transaction("close")
         self._close(_CLOSE_S)
 
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does without stopping the event loop."""
+        await self._in_thread(self.close)
+
     def _close(self, timeout_s: float) -> None:
         self._cell_end.forget()
         with contextlib.suppress(StoreError):
@@ -242,6 +246,12 @@ class Store(Timed, Shared):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Store:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
 
     # -- views ------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from orchstate.pinned import resolve
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from orchstate.history.history import History
     from orchstate.history.moments import When
     from orchstate.history.past import PastState
@@ -110,6 +112,10 @@ class Timed(Followed):
             forget(error)
             raise
 
+    def aat(self, when: When) -> Coroutine[Any, Any, PastState]:
+        """Do what :meth:`at` does without stopping the event loop."""
+        return self._in_thread(self.at, when)
+
     def snapshot(self, name: str, note: str = "") -> int:
         """Give this moment a name for :meth:`at`; returns its seq.
 
@@ -144,6 +150,10 @@ class Timed(Followed):
             # Somebody else was faster with the name.
             raise receipt.error
         return seq
+
+    def asnapshot(self, name: str, note: str = "") -> Coroutine[Any, Any, int]:
+        """Do what :meth:`snapshot` does without stopping the event loop."""
+        return self._in_thread(self.snapshot, name, note)
 
     def resolve(self, stamp: Any) -> PinnedConfig:
         """Return the exact config behind a result, to be read and used, and not changed.
@@ -181,6 +191,10 @@ class Timed(Followed):
             del stamp
             forget(error)
             raise
+
+    def aresolve(self, stamp: Any) -> Coroutine[Any, Any, PinnedConfig]:
+        """Do what :meth:`resolve` does without stopping the event loop."""
+        return self._in_thread(self.resolve, stamp)
 
     # -- inside -----------------------------------------------------------------------
 

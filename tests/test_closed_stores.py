@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALLS: dict[str, Callable[[Store], Any]] = {
+    "aat": lambda store: asyncio.run(store.aat(1)),
+    "aexport": lambda store: asyncio.run(store.aexport("setup.json")),
     "aflush": lambda store: asyncio.run(store.aflush()),
+    "aplan_import": lambda store: asyncio.run(store.aplan_import({"format": "orchstate.setup"})),
     "arefresh": lambda store: asyncio.run(store.arefresh()),
+    "aresolve": lambda store: asyncio.run(store.aresolve({})),
+    "asnapshot": lambda store: asyncio.run(store.asnapshot("x")),
     "at": lambda store: store.at(1),
     "export": lambda store: store.export("setup.json"),
     "flush": lambda store: store.flush(),
@@ -40,7 +45,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
     "__enter__": lambda store: store.__enter__(),
 }
 # They end what is open, which is harmless when repeated.
-ENDS = {"close"}
+ENDS = {"close", "aclose"}
 # What a process has done so far is of interest afterwards, too.
 LOOKS = {"stats"}
 READS: dict[str, Callable[[Store], Any]] = {

@@ -21,7 +21,7 @@ from orchstate.storage.horizon import check_moment, compactions, removed_by_comp
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     import pandas as pd
 
@@ -120,6 +120,17 @@ class History:
             raise
         return changes_frame(self._engine.each_since(first, until=last, id=id), field=field)
 
+    def achanges(
+        self,
+        name: str | None = None,
+        *,
+        field: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+    ) -> Coroutine[Any, Any, pd.DataFrame]:
+        """Do what :meth:`changes` does without stopping the event loop."""
+        return self._state.elsewhere(self.changes, name, field=field, since=since, until=until)
+
     def revisions(self, name: str) -> pd.DataFrame:
         """Return all revisions of one config: one row each, indexed by ``revision``.
 
@@ -155,6 +166,10 @@ class History:
             del name
             forget(error)
             raise
+
+    def arevisions(self, name: str) -> Coroutine[Any, Any, pd.DataFrame]:
+        """Do what :meth:`revisions` does without stopping the event loop."""
+        return self._state.elsewhere(self.revisions, name)
 
     def diff(self, a: When, b: When | None = None) -> pd.DataFrame:
         """Return what differs between two moments, by default from `a` to now.
@@ -193,6 +208,10 @@ class History:
             raise
         before, after = ({row.id: row for row in moment.rows()} for moment in (first, last))
         return diff_frame(before, after, self._values)
+
+    def adiff(self, a: When, b: When | None = None) -> Coroutine[Any, Any, pd.DataFrame]:
+        """Do what :meth:`diff` does without stopping the event loop."""
+        return self._state.elsewhere(self.diff, a, b)
 
     def at(self, when: When) -> PastState:
         """Return the store as it was at a moment.

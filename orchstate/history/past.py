@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import CorruptStoreError, NotFoundError, StoreError, UnknownFieldError, ValidationError
-from orchstate.loops import in_thread
 from orchstate.models.document import Document
 from orchstate.models.names import name_key
 from orchstate.models.settings import SettingsDocument
@@ -231,19 +230,17 @@ class PastState:
             forget(error)
             raise
 
-    async def arestore(
+    def arestore(
         self,
         what: Record | Document | str | None = None,
         *,
         label: str | None = None,
         preview: bool = False,
-    ) -> Restored:
+    ) -> Coroutine[Any, Any, Restored]:
         """Do what :meth:`restore` does without stopping the event loop; not in a transaction."""
         if self._state.transaction_here:
             raise StoreError("A transaction is still running. Call restore() in its block.")
-        restored = await in_thread(self.restore, what, label=label, preview=preview)
-        self._state.catch_up()
-        return restored
+        return self._state.elsewhere(self.restore, what, label=label, preview=preview)
 
     # -- inside -----------------------------------------------------------------------
 
@@ -313,6 +310,6 @@ class PastState:
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     _Compare = Callable[[int, int | None], pd.DataFrame]

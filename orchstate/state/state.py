@@ -7,9 +7,10 @@ import logging
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
+from orchstate.loops import in_thread
 from orchstate.models.document import datetime_of, leaves
 from orchstate.models.intent import Operation
 from orchstate.models.names import check_label, check_name
@@ -24,6 +25,7 @@ from orchstate.state.restore import Restored, Wanted, restoring
 from orchstate.state.stats import Stats, size_of
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
+from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from orchstate.state.steps import Step
     from orchstate.storage.engine import Decision, Engine
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 
 
@@ -381,6 +385,18 @@ class State(Acceptance):
         """Do what :meth:`refresh` does without telling observers; from any thread."""
         self.check_usable()
         self._writer.refresh(timeout_s)
+
+    async def elsewhere(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return what a call returns that may take long, while the event loop goes on."""
+        try:
+            result = await in_thread(call, *args, **kwargs)
+        except BaseException as error:
+            # One of them may be a key.
+            del args, kwargs
+            forget(error)
+            raise
+        self.catch_up()
+        return result
 
     def in_background(self, work: Callable[[], object]) -> None:
         """Have slow work done that nobody waits for."""
