@@ -110,7 +110,7 @@ class Form:
         """Press a button."""
         self.root.get_by_role("button", name=label, exact=True).filter(visible=True).first.click()
 
-    def drag(self, label: str, share: float) -> None:
+    def drag(self, label: str, share: float, *, movements: int = 25) -> None:
         """Drag the handle of a slider to a share of its length, in many small movements."""
         track = self.field(label).locator(".noUi-base").bounding_box()
         grip = self.handle(label).bounding_box()
@@ -118,7 +118,7 @@ class Form:
         mouse, y = self.root.page.mouse, grip["y"] + grip["height"] / 2
         mouse.move(grip["x"] + grip["width"] / 2, y)
         mouse.down()
-        mouse.move(track["x"] + track["width"] * share, y, steps=25)
+        mouse.move(track["x"] + track["width"] * share, y, steps=movements)
         mouse.up()
 
     def shows(self, text: str) -> None:

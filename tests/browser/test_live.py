@@ -200,3 +200,14 @@ def test_all_of_a_row_of_the_list_can_be_pressed(desk: Desk) -> None:
         assert box
         notebook.page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
         expect(root.locator(".orch-title bdi")).to_have_text(name)
+
+
+def test_a_drag_of_sixty_movements_is_one_revision_and_is_seen_while_it_goes_on(desk: Desk) -> None:
+    notebook, form = desk.gpt_form()
+    revisions = asked(notebook, "len(gpt.history())")
+    notebook.page.evaluate(_WATCH)
+    form.drag("Temperature", 0.75, movements=60)
+    form.has("Temperature", "1.5")
+    assert asked(notebook, "gpt.temperature") == 1.5
+    assert asked(notebook, "len(gpt.history())") == revisions + 1
+    assert len(notebook.page.evaluate("window.seen")) > 5

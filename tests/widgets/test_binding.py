@@ -74,6 +74,14 @@ def test_one_movement_of_the_slider_is_one_revision(store: Store, gpt: Config) -
     assert gpt.revision == 2
 
 
+def test_edits_from_code_are_a_revision_each(store: Store, gpt: Config) -> None:
+    _shown = Bound(gpt)
+    for number in range(60):
+        gpt.temperature = number / 60
+    store.flush()
+    assert gpt.revision == 61
+
+
 def test_what_is_refused_stays_to_be_mended_and_is_not_in_the_store(gpt: Config) -> None:
     bound = Bound(gpt)
     from_page(bound.entry, value="3")
