@@ -154,7 +154,9 @@ def test_what_was_compacted_away_says_so(store: Store, gpt: Config) -> None:
     stamp = gpt.stamp()
     gpt.temperature = 0.5
     store.flush()
-    store._engine._writing.execute("DELETE FROM rev WHERE revision = 1")
+    store.history.compact(store.flush())
+    assert store.resolve(stamp).temperature == 0.2
+    store.history.compact(store.flush(), stamps=False)
     with pytest.raises(
         NotFoundError, match=r"Revision 1 of 'gpt' is not in the history any more: .* compacted"
     ):

@@ -26,7 +26,7 @@ BLOCKING: dict[Any, tuple[str, ...]] = {
     orchstate: ("open",),
     orchstate.Store: (*("at", "close", "export", "flush", "plan_import", "refresh", "resolve", "snapshot"),),
     orchstate.Config: ("ask", "check", "client", "models", "stamp"),
-    History: ("changes", "diff", "revisions"),
+    History: ("changes", "compact", "diff", "revisions"),
     PastState: ("restore",),
     ImportPlan: ("apply",),
 }

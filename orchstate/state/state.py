@@ -314,7 +314,7 @@ class State(Acceptance):
         revision
             Number of its revision.
         """
-        if self._journal is None or (id, revision) in self._pins:
+        if self._journal is None or (id, revision) in self._pins or self.reads.reader_here:
             return False
         entry = self.view.known(id)
         kind, name = (entry.kind, entry.name) if entry else ("", "")

@@ -47,7 +47,8 @@ class Stats:
     Parameters
     ----------
     accepted
-        Edits that were accepted; a transaction, an undo and a restored moment count as one.
+        Edits that were accepted; a transaction, an undo and a restored moment count as one, and so does
+        each revision that a stamp has pinned.
     pending
         Those that have no outcome yet.
     committed, merged, conflicts, rejected
