@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import random
+import sqlite3
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,3 +175,63 @@ def test_processes_that_edit_at_once_end_with_the_same(tmp_path: Path) -> None:
         seen = [kernel("store.refresh(60); present(store)") for kernel in kernels]
     assert seen[0] == seen[1] == seen[2]
     assert seen[0]["configs"]
+
+
+# -- four writers ---------------------------------------------------------------------------
+
+DOCUMENTS = 20
+
+
+def append(store: Store, number: int, count: int) -> dict[str, int]:
+    """Make edits whose values nobody else writes, and return what became of them."""
+    chance = random.Random(number)
+    configs = [store.configs.upsert(f"config {place}", "openai") for place in range(DOCUMENTS)]
+    values = range(number * count, (number + 1) * count)
+    receipts = [chance.choice(configs).update(seed=value) for value in values]
+    store.flush(120)
+    return Counter(receipt.state for receipt in receipts)
+
+
+def sum_of(rows: list[list[Any]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(rows), sort_keys=True).encode()).hexdigest()
+
+
+def seen(store: Store) -> str:
+    """Return a hash of everything that a store shows."""
+    configs = store.configs.values()
+    return sum_of([[one.id, one.name, one.revision, one.document().body()] for one in configs])
+
+
+def stored(path: Path) -> tuple[str, Counter[int]]:
+    """Read without orchstate: the same hash, and how often each value is in the history."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT id, name, revision, body FROM doc WHERE kind = 'config' AND deleted = 0"
+        ).fetchall()
+        diffs = connection.execute("SELECT diff FROM rev").fetchall()
+    values = (json.loads(diff).get("seed", [None, None])[1] for (diff,) in diffs)
+    present = [[id, name, revision, json.loads(body)] for id, name, revision, body in rows]
+    return sum_of(present), Counter(value for value in values if value is not None)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(2_000, marks=pytest.mark.long)])
+def test_what_four_writers_append_is_there_once_and_all_see_the_same(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    setup = (
+        "import sys, orchstate; sys.path.insert(0, 'tests'); "
+        "from state.test_convergence import append, seen; "
+        f"store = orchstate.open({str(path)!r}, secrets='memory')"
+    )
+    with contextlib.ExitStack() as stack:
+        kernels = [stack.enter_context(Kernel(setup)) for _ in range(4)]
+        for number, kernel in enumerate(kernels):
+            kernel.send(f"append(store, {number}, {count})")
+        outcomes = sum((Counter(kernel.receive()) for kernel in kernels), Counter[str]())
+        sums = {kernel("store.refresh(60); seen(store)") for kernel in kernels}
+        sums.add(stack.enter_context(Kernel(setup))("seen(store)"))
+    found, values = stored(path)
+    print(f"{dict(outcomes)}, {len(values)} values in the history, hash {found[:12]}")
+    assert set(outcomes) <= {"committed", "merged"}
+    assert outcomes.total() == 4 * count
+    assert values == Counter(range(4 * count))
+    assert sums == {found}
