@@ -203,12 +203,13 @@ class View:
             Those among them that were not committed, by number.
         """
         touched: dict[str, _Touch] = {}
+        shifts = self._drop(refused, touched) if refused else []
         for revision in revisions:
             if revision.row.seq > self.cursor:
                 self.cursor = revision.row.seq
                 self._confirm(revision, touched)
         # Once for all revisions of a document, since each replay takes in everything that is pending.
-        shifts = [shift for touch in touched.values() for shift in self._reshow(*touch)]
+        shifts += [shift for touch in touched.values() for shift in self._reshow(*touch)]
         while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
             for id in self._open_edits.pop(n):
                 shifts += self._settle(self._entries[id], n, refused.get(n))
@@ -225,6 +226,25 @@ class View:
             self.touched.add(progress(entry.id))
         document = self.document(entry)
         return Shift(entry, document, document, "edit")
+
+    def _drop(self, refused: Iterable[int], touched: dict[str, _Touch]) -> list[Shift]:
+        """Let refused edits vanish first: on rows that have later edits in them they would show again."""
+        shifts: list[Shift] = []
+        before: dict[str, _Before] = {}
+        for n in refused:
+            for id in self._open_edits.get(n, ()):
+                entry = self._entries[id]
+                before.setdefault(id, self._look_at(entry))
+                entry.take(n)
+        for id, was in before.items():
+            entry = self._entries[id]
+            shift = self._reshow(entry, was, "rollback")
+            if entry.exists:
+                shifts += shift
+            else:
+                # Perhaps somebody else's document takes its place with the revisions that came along.
+                touched[id] = _Touch(entry, was, "rollback")
+        return shifts
 
     def _confirm(self, revision: Revision, touched: dict[str, _Touch]) -> None:
         row = revision.row
@@ -250,7 +270,8 @@ class View:
         known = entry.row
         entry.confirm(row)
         is_as_shown = own is not None and _is_as_shown(known, row, own)
-        cause: Cause = so_far if is_as_shown else "merge" if own and so_far != "external" else "external"
+        is_known = is_as_shown or so_far == "rollback"
+        cause: Cause = so_far if is_known else "merge" if own and so_far != "external" else "external"
         touched[row.id] = _Touch(entry, before, cause)
 
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:

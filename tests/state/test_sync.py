@@ -235,6 +235,7 @@ def test_of_two_that_create_one_name_one_waits_as_a_conflict(
     disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     new = disk.configs.create("openai", name="new", temperature=0.5)
+    heard = changes_of(new, "name", "provider")
     other("new = store.configs.create('ollama', name='NEW'); store.flush()")
     held()
     disk.flush()
@@ -243,6 +244,7 @@ def test_of_two_that_create_one_name_one_waits_as_a_conflict(
     assert [config.provider for config in disk.configs.values()] == ["openai", "ollama"]
     assert disk.configs["new"] is new
     assert (new.name, new.provider, new.sync_state) == ("NEW", "ollama", "conflict")
+    assert set(heard) == {("name", "new", "NEW", "rollback"), ("provider", "openai", "ollama", "rollback")}
 
 
 def test_of_two_that_upsert_one_name_both_are_kept(
