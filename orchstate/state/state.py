@@ -120,7 +120,7 @@ class State(Acceptance):
         NotFoundError
             If it does not exist.
         """
-        self._loader.load_id(id)
+        self.seen(id)
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
@@ -443,7 +443,7 @@ class State(Acceptance):
             if self._journal:
                 self._journal.close(keep=self.pending > 0)
         self.engine.close()
-        self.delivery.put(self._follow_up)
+        self.delivery.put_once(self._follow_up)
         self._hand_out()
 
 

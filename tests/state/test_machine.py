@@ -1,0 +1,426 @@
+"""Whatever is done in whatever order, every store shows what the same done with plain dicts gives."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from state.dicts import (
+    BLANK,
+    DEFAULTS,
+    SETTINGS,
+    Block,
+    File,
+    Intent,
+    Op,
+    Process,
+    Step,
+    TakenError,
+    Values,
+    by_name,
+    changed,
+    id_of,
+    names_are_unique,
+)
+from testbed.observing import wait_until
+
+from orchstate.errors import DuplicateNameError
+from orchstate.following import Options
+from orchstate.opening import _journal
+from orchstate.secrets.secrets import Secrets
+from orchstate.storage.presence import outboxes
+from orchstate.storage.sqlite import SqliteEngine
+from orchstate.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchstate.config import Config
+    from orchstate.state.events import Event
+
+NAMES = st.sampled_from("abcd")
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.sampled_from([None, 0.1, 0.9]),
+        "seed": st.integers(0, 3),
+        "tags": st.sampled_from([(), ("t",), ("t", "u")]),
+    },
+)
+EDITS = st.one_of(
+    st.tuples(st.sampled_from(["create", "upsert", "update", "update"]), NAMES, CHANGES),
+    st.tuples(st.just("rename"), NAMES, NAMES),
+    st.tuples(st.just("delete"), NAMES, st.none()),
+    st.tuples(st.just("timeout"), st.just(""), st.sampled_from([5_000, 6_000, 60_000])),
+)
+STORES = 3
+
+
+class DeafEngine(SqliteEngine):
+    """An engine that hears of others only when it is told to look, so that what is seen is known."""
+
+    def __init__(self, path: Path) -> None:
+        self._called = threading.Event()
+        super().__init__(path)
+
+    def wait(self, timeout_s: float) -> bool:
+        self._called.wait(timeout_s)
+        self._called.clear()
+        return False
+
+    def wake(self) -> None:
+        self._called.set()
+
+
+class BodyError(Exception):
+    """What the body of a transaction raises."""
+
+
+class Peer:
+    """One process: its store, and the same in dicts."""
+
+    def __init__(self, path: Path, file: File) -> None:
+        self.path = path
+        self.file = file
+        self.is_held = False
+        self._open()
+
+    def _open(self) -> None:
+        engine = DeafEngine(self.path)
+        journal = _journal(self.path, engine)
+        options = Options(False, "memory", "me")
+        self.store = Store(engine, journal, options, Secrets("memory", vault_path=self.path))
+        self.plain = Process(self.file)
+        self.block: Block | None = None
+        # From here on there is no news that it has not been told.
+        self.observed: dict[str, Config] = {}
+        self.told: dict[str, Values] = {}
+        self.events: list[Event] = []
+        self.since = self.plain.cursor
+        self.store.subscribe(self.events.append)
+        _ = list(self.store.configs), self.store.settings
+
+    # -- edits ------------------------------------------------------------------------------
+
+    def seen(self) -> dict[str, Values]:
+        return self.block.seen if self.block else self.plain.seen()
+
+    def edit(self, verb: str, name: str, values: Any) -> None:
+        """Make an edit here and in the dicts, or find it refused in both."""
+        id = id_of(self.seen(), name)
+        if verb == "timeout":
+            receipt = self.store.settings.update(**{"agents.timeout": values})
+            self._set(SETTINGS, {"timeout": values}, receipt)
+        elif verb == "create" and id:
+            with pytest.raises(DuplicateNameError):
+                self.store.configs.create("openai", name=name, **values)
+        elif verb in ("create", "upsert") and not id:
+            make = self.store.configs.create if verb == "create" else self.store.configs.upsert
+            made = make(name=name, provider="openai", **values).id
+            assert made not in self.seen()
+            after = {"name": name} | DEFAULTS | values
+            self._submit(Step(Op("make", made, after, verb == "upsert"), None, after))
+        elif id:
+            self._change(verb, id, values)
+
+    def _change(self, verb: str, id: str, values: Any) -> None:
+        config = self.store.configs[id]
+        if verb == "delete":
+            receipt = config.delete()
+            self._submit(Step(Op("delete", id, {}), self.seen()[id], None), receipt)
+            return
+        wanted = {"name": values} if verb == "rename" else values
+        refuses = not self.block and id_of(self.seen(), wanted.get("name", "")) not in (None, id)
+        with pytest.raises(DuplicateNameError) if refuses else contextlib.nullcontext():
+            self._set(id, wanted, config.update(**wanted))
+
+    def _set(self, id: str, values: Values, receipt: Any) -> None:
+        before = self.seen()[id]
+        after = before | values
+        if after == before:
+            return
+        is_stored = id != SETTINGS or self._has_settings()
+        verb = Op("set", id, changed(before, after)) if is_stored else Op("make", id, after, True)
+        self._submit(Step(verb, before, after), receipt)
+
+    def _has_settings(self) -> bool:
+        if self.block and SETTINGS in self.block.steps:
+            return True
+        pending = (step.op for intent in self.plain.pending for step in intent.steps)
+        return self.plain.confirmed.get(SETTINGS) is not None or any(op.id == SETTINGS for op in pending)
+
+    def _submit(self, step: Step, receipt: Any = None) -> None:
+        if self.block:
+            self.block.add(step)
+        else:
+            self.plain.accept(Intent([step], receipt=receipt))
+
+    # -- transactions -----------------------------------------------------------------------
+
+    def transact(self, edits: list[Any], nested: list[Any], *, fails: bool, inner_fails: bool) -> None:
+        before = self.plain.seen()
+        taken = False
+        try:
+            with self.store.transaction("block"):
+                self.block = Block(before)
+                for one in edits:
+                    self.edit(*one)
+                self._nest(nested, fails=inner_fails)
+                block, self.block = self.block, None
+                if fails:
+                    raise BodyError
+                taken = self._accept(block)
+        except BodyError:
+            pass
+        except DuplicateNameError:
+            assert taken
+        else:
+            assert not taken
+        finally:
+            self.block = None
+
+    def _nest(self, edits: list[Any], *, fails: bool) -> None:
+        assert self.block
+        mark = self.block.mark()
+        with contextlib.suppress(BodyError), self.store.transaction("inner"):
+            for one in edits:
+                self.edit(*one)
+            if fails:
+                self.block.go_back(mark)
+                raise BodyError
+
+    def _accept(self, block: Block) -> bool:
+        try:
+            self.plain.accept(Intent(list(block.steps.values())))
+        except TakenError:
+            return True
+        return False
+
+    # -- undo -------------------------------------------------------------------------------
+
+    def take_back(self, how: str) -> None:
+        stack = self.plain.done if how == "undo" else self.plain.undone
+        before = self.plain.seen()
+        entry = stack[-1] if stack else None
+        getattr(self.plain, how)()
+        undone = getattr(self.store, how)()
+        after = self.plain.seen()
+        assert bool(undone.changed) == (before != after)
+        for step in entry.steps if entry else ():
+            was, now = before.get(step.op.id), after.get(step.op.id)
+            if was and now:
+                # What somebody else has put there since stays.
+                assert all(step.after and was[path] == step.after[path] for path in changed(was, now))
+
+    # -- outcomes ---------------------------------------------------------------------------
+
+    def toggle(self) -> None:
+        mutex = self.store._engine._write_mutex
+        (mutex.release if self.is_held else mutex.acquire)()
+        self.is_held = not self.is_held
+
+    def settle(self) -> None:
+        """Have all edits committed, and compare what became of them."""
+        if self.is_held:
+            return
+        self.store.flush(30)
+        for intent, outcome in self.plain.settle():
+            if intent.receipt:
+                state = intent.receipt.state
+                assert (state if state in ("conflict", "rejected") else "committed") == outcome
+
+    def refresh(self) -> None:
+        writer = self.store._state._writer
+        self.store._state.wait_for_news(30)
+        # It may have had nothing to wait for, and must not look later, when there is more to be seen.
+        wait_until(lambda: writer._asleep and not writer._is_news_wanted)
+        self.store._state.catch_up()
+        self.plain.take_news()
+
+    def close(self) -> None:
+        if self.is_held:
+            self.toggle()
+            self.settle()
+        self.store.close()
+
+    def kill(self) -> None:
+        """Leave everything as it lies, as ``kill -9`` does: the lock of the outbox is free then."""
+        state, engine = self.store._state, self.store._engine
+        engine._closed = True
+        if self.is_held:
+            self.toggle()
+        state._writer.stop()
+        engine._closed = False
+        engine.close()
+        state._journal.close(keep=True)  # type: ignore[union-attr]
+        self.store._cell_end.forget()
+        # Whoever comes next adopts what is there.
+        self.plain.settle()
+
+    def reopen(self, end: Callable[[], None]) -> None:
+        end()
+        self._open()
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        seen, configs = self.plain.seen(), self.store.configs
+        assert {name: shown(config) for name, config in configs.items()} == by_name(seen)
+        assert [configs[name].name for name in configs] == list(configs)
+        assert self.store.settings.agents.timeout == seen[SETTINGS]["timeout"]
+        assert self.store.pending == len(self.plain.pending)
+        assert (self.store.can_undo, self.store.can_redo) == (bool(self.plain.done), bool(self.plain.undone))
+        self._check_told(seen)
+
+    def _check_told(self, seen: dict[str, Values]) -> None:
+        for id, told in self.told.items():
+            if id in seen:
+                assert told == seen[id]
+        for id in seen.keys() - {SETTINGS} - self.told.keys():
+            config, told = self.store.configs[id], self.told.setdefault(id, dict(seen[id]))
+            config.observe(lambda change, told=told: told.update({change.name: change.new}), [*told])
+        seqs = [event.seq for event in self.events if event.seq is not None]
+        assert seqs == list(range(self.since + 1, self.since + 1 + len(seqs)))
+        assert len(seqs) == self.plain.cursor - self.since
+
+
+def shown(config: Config) -> Values:
+    return {path: getattr(config, path) for path in ("name", *DEFAULTS)}
+
+
+class Machine(RuleBasedStateMachine):
+    """Three processes on one file, whose commits can be held up."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.file = File()
+        self.peers = [Peer(self.folder / "store.db", self.file) for _ in range(STORES)]
+
+    @rule(number=st.integers(0, STORES - 1), edit=EDITS)
+    def edit(self, number: int, edit: Any) -> None:
+        self.peers[number].edit(*edit)
+        self.peers[number].settle()
+
+    @rule(
+        number=st.integers(0, STORES - 1),
+        edits=st.lists(EDITS, min_size=1, max_size=4),
+        nested=st.lists(EDITS, max_size=3),
+        fails=st.booleans(),
+        inner_fails=st.booleans(),
+    )
+    def transact(self, number: int, edits: Any, nested: Any, fails: bool, inner_fails: bool) -> None:
+        self.peers[number].transact(edits, nested, fails=fails, inner_fails=inner_fails)
+        self.peers[number].settle()
+
+    @rule(number=st.integers(0, STORES - 1), how=st.sampled_from(["undo", "undo", "redo"]))
+    def take_back(self, number: int, how: str) -> None:
+        self.peers[number].take_back(how)
+        self.peers[number].settle()
+
+    @rule(number=st.integers(0, STORES - 1))
+    def toggle(self, number: int) -> None:
+        self.peers[number].toggle()
+        self.peers[number].settle()
+
+    @rule(number=st.integers(0, STORES - 1))
+    def refresh(self, number: int) -> None:
+        if not self.peers[number].is_held:
+            self.peers[number].refresh()
+
+    @rule(number=st.integers(0, STORES - 1), how=st.sampled_from(["close", "kill"]))
+    def reopen(self, number: int, how: str) -> None:
+        peer = self.peers[number]
+        peer.reopen(getattr(peer, how))
+
+    @precondition(lambda self: any(not peer.is_held for peer in self.peers))
+    @rule(data=st.data())
+    def look_back(self, data: Any) -> None:
+        peer = next(peer for peer in self.peers if not peer.is_held)
+        seq = data.draw(st.integers(0, len(self.file.writers)))
+        past = peer.store.at(seq)
+        rows = {id: values for id, values in self.file.past[seq].items() if values}
+        configs = {name: shown(document) for name, document in past.configs.items()}
+        assert configs == by_name(rows)
+        assert past.settings.at("agents.timeout") == rows.get(SETTINGS, BLANK)["timeout"]
+
+    @invariant()
+    def every_store_shows_what_the_dicts_do(self) -> None:
+        for peer in getattr(self, "peers", ()):
+            peer.check()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "peers"):
+            return
+        try:
+            for peer in self.peers:
+                if peer.is_held:
+                    peer.toggle()
+                peer.settle()
+            for peer in self.peers:
+                peer.refresh()
+                peer.check()
+            self._check_file()
+        finally:
+            for peer in self.peers:
+                peer.close()
+            assert not [*outboxes(self.folder / "store.db").iterdir()]
+            shutil.rmtree(self.folder)
+
+    def _check_file(self) -> None:
+        engine = self.peers[0].store._engine
+        assert names_are_unique(self.file.rows.values())
+        assert engine.check() == []
+        revisions = [*engine.changes_since(0)]
+        assert [revision.row.seq for revision in revisions] == [*range(1, len(self.file.writers) + 1)]
+        # The last revision of each document is its present row.
+        last = {revision.row.id: revision.row for revision in revisions}
+        rows = list(engine.snapshot().rows())
+        assert {row.id: row for row in last.values() if not row.deleted} == {row.id: row for row in rows}
+
+
+def run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+# What fails is made smaller before it is shown, which takes minutes.
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("quiet")
+def test_three_stores_do_what_plain_dicts_do() -> None:
+    run(60, 40)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("quiet")
+def test_three_stores_do_what_plain_dicts_do_at_length() -> None:
+    run(500, 50)
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "orchstate")
