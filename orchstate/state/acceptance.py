@@ -262,7 +262,7 @@ class Acceptance(Present):
         if undoable:
             self._undo.push(Undoable(self.n, label, tuple(steps)))
         self._writer.submit(intent, receipt)
-        self.delivery.put(self._follow_up)
+        self.delivery.put_once(self._follow_up)
         return receipt
 
     def _intent(self, operations: Iterable[Operation], at_us: int, label: str) -> Intent:
@@ -284,7 +284,7 @@ class Acceptance(Present):
             journal.append(payload)
         except StoreWriteError as error:
             self.error, self.refusing = error, True
-            self.delivery.put(self._follow_up)
+            self.delivery.put_once(self._follow_up)
             raise
         if self.refusing:
             # As when the engine works again. What it says itself meanwhile stays.

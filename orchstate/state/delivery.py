@@ -143,6 +143,16 @@ class Delivery:
         before = self._round if self._is_running and threading.get_ident() == self._owner_id else None
         self._waiting.append((notify, _Round(before, about) if about else before))
 
+    def put_once(self, notify: Callable[[], object]) -> None:
+        """Add a notification that looks for itself what is new, unless it waits already as the last one.
+
+        A worker that edits for hours while the owner waits for it would else fill the memory.
+        """
+        with contextlib.suppress(IndexError):
+            if self._waiting[-1][0] == notify:
+                return
+        self.put(notify)
+
     def run(self) -> None:
         """Deliver what waits; for the owner.
 

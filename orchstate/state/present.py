@@ -335,7 +335,7 @@ class Present:
             for n, one in refused.items():
                 self._refused(n, one.error)
             self._announce(arrival)
-        self.delivery.put(self._follow_up)
+        self.delivery.put_once(self._follow_up)
 
     def _forgive(self, conflict: str) -> None:
         """Put the error away of an own edit whose conflict was resolved, by anybody."""

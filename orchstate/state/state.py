@@ -175,7 +175,7 @@ class State(Acceptance):
             if entry and entry.refused:
                 self._tell(self.view.forgive(entry))
                 self._spoil()
-                self.delivery.put(self._follow_up)
+                self.delivery.put_once(self._follow_up)
         self._hand_out()
 
     # -- undo -----------------------------------------------------------------------
