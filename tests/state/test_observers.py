@@ -7,13 +7,16 @@ import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import traitlets
+from contract.notes import ME
 from testbed.observing import changes_of, wait_until
+
+from orchstate.models.intent import Intent, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
     from testbed.kernel import Kernel
 
     from orchstate.config import Config
@@ -104,6 +107,86 @@ def test_all_observers_see_re_entrant_changes_in_one_order(gpt: Config) -> None:
     late = changes_of(gpt, "seed")
     gpt.seed = 0
     assert [(old, new) for _, old, new, _ in late] == [(None, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+def test_a_value_that_an_observer_sets_back_is_told_there_and_back(store: Store, gpt: Config) -> None:
+    def set_back(change: Any) -> None:
+        gpt.temperature = 0.2
+
+    early = changes_of(gpt, "temperature")
+    gpt.observe(set_back, "temperature")
+    late, events = changes_of(gpt, "temperature"), []
+    store.subscribe(lambda event: events.append(event.changes["temperature"]))
+    gpt.temperature = 0.9
+    store.flush()
+    assert early == late == [("temperature", 0.2, 0.9, "edit"), ("temperature", 0.9, 0.2, "edit")]
+    assert events == [(0.2, 0.9), (0.9, 0.2)]
+
+
+def test_one_and_true_are_two_values(store: Store, gpt: Config) -> None:
+    """To traitlets they are one; what others have stored may be either, whatever the field takes."""
+    gpt.seed = 1
+    store.flush()
+    heard = changes_of(gpt, "seed")
+    for n, (seen, value) in enumerate([(1, True), (True, 1), (1, 1)], 1):
+        change = Operation("update", "config", gpt.id, "gpt", {"seed": value}, seen={"seed": seen}, base=99)
+        store._engine.commit(
+            "elsewhere", [Intent(n, f"t{n}", n, ME, (change,))], store._state._writer._decide
+        )
+        store.refresh()
+    assert [(old, new) for _, old, new, _ in heard] == [(1, True), (True, 1)]
+    assert [type(new) for _, _, new, _ in heard] == [bool, int]
+
+
+def flushing(store: Store, gpt: Config) -> None:
+    store.flush()
+
+
+def undoing(store: Store, gpt: Config) -> None:
+    store.undo()
+
+
+def deleting(store: Store, gpt: Config) -> None:
+    gpt.delete().wait()
+
+
+def leaving(store: Store, gpt: Config) -> None:
+    gpt.unobserve_all()
+
+
+def failing(store: Store, gpt: Config) -> None:
+    with store.transaction():
+        gpt.seed = 4
+        raise ZeroDivisionError
+
+
+def grouping(store: Store, gpt: Config) -> None:
+    with store.transaction():
+        gpt.seed = 4
+        gpt.temperature = 0.9
+
+
+@pytest.mark.parametrize(
+    ("act", "then"),
+    [
+        (flushing, []),
+        (undoing, [("temperature", 0.5, 0.2)]),
+        (deleting, []),
+        (leaving, []),
+        (failing, []),
+        (grouping, [("temperature", 0.5, 0.9), ("seed", None, 4)]),
+    ],
+)
+def test_whatever_an_observer_does_the_others_are_told_in_order(
+    act: Callable[[Store, Config], None], then: list[Any], disk: Store
+) -> None:
+    gpt, left = disk.configs["gpt"], [act]
+    gpt.observe(lambda change: [left.pop()(disk, gpt) for _ in left[:]], "temperature")
+    heard = changes_of(gpt, "temperature", "seed")
+    gpt.temperature = 0.5
+    assert [change[:3] for change in heard] == [("temperature", 0.2, 0.5), *then]
+    disk.flush()
+    assert (disk.status, disk.error) == ("ready", None)
 
 
 def test_observers_that_never_agree_come_to_an_end(gpt: Config, caplog: pytest.LogCaptureFixture) -> None:
