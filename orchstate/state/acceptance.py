@@ -201,7 +201,9 @@ class Acceptance(Present):
             if step.after is None:
                 return None
             raise NotFoundError(f"{step.operation.name!r} was deleted by somebody else meanwhile.")
-        return edits.on_top_of(self.kinds[now.kind], step, now, at_us)
+        renewed = edits.on_top_of(self.kinds[now.kind], step, now, at_us)
+        # What nobody has stored yet, as the settings of a new store, is made by its first edit.
+        return renewed if renewed is None or self._is_stored(now.id) else edits.first(renewed)
 
     # -- accepting ------------------------------------------------------------------
 

@@ -93,6 +93,59 @@ def test_there_and_back_is_no_event_and_no_revision(store: Store, gpt: Config) -
     assert ops(store) == [(1, "create", "gpt")]
 
 
+def test_settings_of_a_new_store_that_go_there_and_back_and_there_are_made(store: Store) -> None:
+    with store.transaction():
+        for timeout in (5_000, 60_000, 5_000):
+            store.settings.agents.timeout = timeout
+    assert ops(store) == [(1, "create", "settings")]
+    assert (store.settings.agents.timeout, store.error) == (5_000, None)
+
+
+def test_a_block_goes_across_records_settings_and_the_active_config_in_one_round(
+    store: Store, gpt: Config
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def look(change: Any) -> None:
+        seen.append((change.name, gpt.temperature, store.settings.agents.timeout, store.active))
+
+    gpt.observe(look, "temperature")
+    store.settings.observe(look, "agents.timeout")
+    store.observe(look, "active")
+    with store.transaction():
+        store.active = gpt
+        store.settings.agents.timeout = 5_000
+        store.settings.agents.timeout = 6_000
+        gpt.temperature = 0.9
+        assert seen == []
+    done = (0.9, 6_000, gpt)
+    assert sorted(seen) == [("active", *done), ("agents.timeout", *done), ("temperature", *done)]
+    store.undo()
+    back = (0.2, 60_000, None)
+    assert sorted(seen[3:], key=str) == [("active", *back), ("agents.timeout", *back), ("temperature", *back)]
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_a_block_that_raises_at_any_level_takes_back_what_is_inside_of_it(
+    level: int, store: Store, gpt: Config
+) -> None:
+    def nest(depth: int) -> None:
+        with store.transaction():
+            gpt.update(tags=[*gpt.tags, f"level {depth}"])
+            store.settings.agents.timeout = 5_000 + depth
+            if depth < 3:
+                with contextlib.suppress(ZeroDivisionError):
+                    nest(depth + 1)
+            if depth == level:
+                raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError):
+        nest(0)
+    assert gpt.tags == tuple(f"level {depth}" for depth in range(level))
+    assert store.settings.agents.timeout == (4_999 + level if level else 60_000)
+    assert len(ops(store)) == (3 if level else 1)
+
+
 def test_holding_the_notifications_of_a_record_is_a_transaction(store: Store, gpt: Config) -> None:
     heard = changes_of(gpt, "temperature", "model")
     with pytest.raises(ValidationError), gpt.hold_trait_notifications():
