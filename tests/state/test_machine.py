@@ -107,13 +107,19 @@ class Peer:
         self.store = Store(engine, journal, options, Secrets("memory", vault_path=self.path))
         self.plain = Process(self.file)
         self.block: Block | None = None
-        # From here on there is no news that it has not been told.
         self.observed: dict[str, Config] = {}
         self.told: dict[str, Values] = {}
         self.events: list[Event] = []
         self.since = self.plain.cursor
         self.store.subscribe(self.events.append)
         _ = list(self.store.configs), self.store.settings
+        self._know_all()
+
+    def _know_all(self) -> None:
+        """Have everything in memory: what is read when it is needed may be newer than the last news."""
+        state = self.store._state
+        for id in [*state.view._gone]:
+            state._loader.load_id(id)
 
     # -- edits ------------------------------------------------------------------------------
 
@@ -243,6 +249,7 @@ class Peer:
             if intent.receipt:
                 state = intent.receipt.state
                 assert (state if state in ("conflict", "rejected") else "committed") == outcome
+        self._know_all()
 
     def refresh(self) -> None:
         writer = self.store._state._writer
@@ -251,6 +258,7 @@ class Peer:
         wait_until(lambda: writer._asleep and not writer._is_news_wanted)
         self.store._state.catch_up()
         self.plain.take_news()
+        self._know_all()
 
     def close(self) -> None:
         if self.is_held:
