@@ -65,20 +65,11 @@ class Row(NamedTuple):
 
     def checksum(self) -> bytes:
         """Return the BLAKE2b sum over everything that the row means."""
+        # One text made at once takes half as long as joining, and every look at a row makes one.
+        id, kind, name, revision, seq, schema, created, updated, user, deleted, body, writer, foreign = self
         return _checksum(
-            self.id,
-            self.revision,
-            self.schema,
-            self.kind,
-            self.name,
-            self.seq,
-            self.created_us,
-            self.updated_us,
-            self.user,
-            int(bool(self.deleted)),
-            self.body,
-            self.writer,
-            self.foreign_seq,
+            f"{id}\x1f{revision}\x1f{schema}\x1f{kind}\x1f{name}\x1f{seq}\x1f{created}\x1f{updated}"
+            f"\x1f{user}\x1f{1 if deleted else 0}\x1f{body}\x1f{writer}\x1f{foreign}"
         )
 
 
@@ -122,19 +113,10 @@ class Revision(NamedTuple):
         of_row
             The row's own sum, where it is known already.
         """
-        origin = self.origin
+        row, verb, diff, at_us, committed_us, txn, label, (actor, notebook, cell), n = self
         return _checksum(
-            (of_row or self.row.checksum()).hex(),
-            self.verb,
-            self.diff,
-            self.at_us,
-            self.committed_us,
-            self.txn,
-            self.label,
-            origin.actor,
-            origin.notebook,
-            origin.cell,
-            self.n,
+            f"{(of_row or row.checksum()).hex()}\x1f{verb}\x1f{diff}\x1f{at_us}\x1f{committed_us}\x1f{txn}"
+            f"\x1f{label}\x1f{actor}\x1f{notebook}\x1f{cell}\x1f{n}"
         )
 
 
@@ -278,7 +260,6 @@ class Engine(Protocol):
         """Release everything; harmless when repeated."""
 
 
-def _checksum(*fields: object) -> bytes:
+def _checksum(text: str) -> bytes:
     # Bytes that are no text are read as lone surrogates; they have to reach the sum as they are.
-    text = "\x1f".join(map(str, fields))
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
