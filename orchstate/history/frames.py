@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -91,21 +92,59 @@ _CONFIGS: Final = {
 }
 
 
-def changes_frame(revisions: Iterable[Revision], *, field: str | None = None) -> pd.DataFrame:
-    """Return one row per changed field, indexed by ``seq``, with the columns of ``CHANGES``."""
-    seqs: list[int] = []
-    columns: dict[str, list[Any]] = {name: [] for name in CHANGES}
-    for revision in revisions:
-        row, origin = revision.row, revision.origin
-        for path, (old, new) in json.loads(revision.diff).items():
-            if field is not None and path != field:
-                continue
-            seqs.append(row.seq)
-            values = [revision.at_us, revision.txn, revision.label, row.kind, row.id, row.name, revision.verb]
-            values += [path, shown(old), shown(new), origin.actor, origin.notebook, origin.cell]
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(value)
+def changes_frame(bundles: Iterable[Sequence[Revision]], *, field: str | None = None) -> pd.DataFrame:
+    """Return one row per changed field, indexed by ``seq``, with the columns of ``CHANGES``.
+
+    Parameters
+    ----------
+    bundles
+        Revisions in order, some at a time: among all of a long history Python would look for garbage
+        again and again, which takes as long as everything here.
+    field
+        The field whose changes are wanted, None for all.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("seq", *CHANGES)}
+    for bundle in filter(None, bundles):
+        for name, values in _columns(bundle, field).items():
+            columns[name] += values
+    seqs = columns.pop("seq")
     return _frame(columns, CHANGES, pd.Index(seqs, dtype="int64", name="seq"))
+
+
+def _columns(revisions: Sequence[Revision], field: str | None) -> dict[str, Iterable[Any]]:
+    """Return the values of the columns, one for each changed field."""
+    rows, verbs, texts, at_us, _, txns, labels, origins, _ = zip(*revisions, strict=True)
+    ids, kinds, names, _, seqs, *_ = zip(*rows, strict=True)
+    actors, notebooks, cells = zip(*origins, strict=True)
+    common = {
+        **{"seq": seqs, "at": at_us, "txn": txns, "label": labels, "kind": kinds, "id": ids, "name": names},
+        **{"op": verbs, "actor": actors, "notebook": notebooks, "cell": cells},
+    }
+    diffs = [_of_field(diff, field) for diff in _parsed(texts)]
+    pairs = [pair for diff in diffs for pair in diff.values()]
+    counts = [*map(len, diffs)]
+    return {
+        **{name: _repeated(values, counts) for name, values in common.items()},
+        "field": itertools.chain.from_iterable(diffs),
+        "old": [shown(old) if isinstance(old, dict) else old for old, _ in pairs],
+        "new": [shown(new) if isinstance(new, dict) else new for _, new in pairs],
+    }
+
+
+def _of_field(diff: dict[str, Any], field: str | None) -> dict[str, Any]:
+    if field is None:
+        return diff
+    return {field: diff[field]} if field in diff else {}
+
+
+def _repeated(values: Iterable[Any], counts: Sequence[int]) -> Iterable[Any]:
+    return itertools.chain.from_iterable(map(itertools.repeat, values, counts))
+
+
+def _parsed(texts: Iterable[str]) -> list[Any]:
+    """Return the values of JSON texts; of all of them at once, which takes a fraction of the time."""
+    found: list[Any] = json.loads(f"[{','.join(texts)}]")
+    return found
 
 
 def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
@@ -114,7 +153,7 @@ def revisions_frame(revisions: Sequence[Revision]) -> pd.DataFrame:
     The columns are ``seq``, ``at``, ``op``, ``actor``, and one per field that some revision has set; a
     field that is called as one of those four has the column ``field.seq`` and the like.
     """
-    bodies = [json.loads(revision.row.body) for revision in revisions]
+    bodies = _parsed(revision.row.body for revision in revisions)
     columns: dict[str, list[Any]] = {
         "seq": [revision.row.seq for revision in revisions],
         "at": [revision.at_us for revision in revisions],
@@ -289,7 +328,7 @@ def _utc(moment: datetime) -> np.datetime64:
 
 
 def _frame(
-    columns: Mapping[str, list[Any]], dtypes: Mapping[str, str], index: pd.Index[Any] | None
+    columns: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], index: pd.Index[Any] | None
 ) -> pd.DataFrame:
     series = {name: _series(columns[name], dtype) for name, dtype in dtypes.items()}
     frame = pd.DataFrame(series)
@@ -298,7 +337,7 @@ def _frame(
     return frame
 
 
-def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
+def _series(values: Sequence[Any], dtype: str) -> pd.Series[Any]:
     if dtype.startswith("datetime64"):
         return pd.Series(pd.DatetimeIndex(np.array(values, dtype="datetime64[us]"), tz="UTC"))
     return pd.Series(values, dtype=dtype)

@@ -21,20 +21,23 @@ from orchstate.storage.horizon import check_moment, compactions, removed_by_comp
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     import pandas as pd
 
     from orchstate.history.moments import When
     from orchstate.models.intent import Origin
     from orchstate.state.state import State
-    from orchstate.storage.engine import Row, Snapshot
+    from orchstate.storage.engine import Revision, Row, Snapshot
     from orchstate.storage.sqlite import SqliteEngine
 
 # A question about the history waits this long for edits that are still on their way.
 _FLUSH_S = 2.0
 # A compaction takes its time anyway, and goes on with nothing that is not committed.
 _COMMIT_S = 10.0
+# Revisions in memory at once while a DataFrame is made of them: so few that Python does not begin to look
+# for garbage among everything that a notebook has.
+_BUNDLE = 150
 
 
 class History:
@@ -118,7 +121,7 @@ class History:
             del name, field, since, until
             forget(error)
             raise
-        return changes_frame(self._engine.each_since(first, until=last, id=id), field=field)
+        return changes_frame(self._bundles(first, last, id), field=field)
 
     def achanges(
         self,
@@ -344,6 +347,15 @@ class History:
     def __repr__(self) -> str:
         last = self._state.seq
         return f"<History: {last} revision{'' if last == 1 else 's'}>"
+
+    def _bundles(self, first: int, last: int | None, id: str | None) -> Iterator[list[Revision]]:
+        """Yield the revisions after one and up to another, some at a time."""
+        if id is not None:
+            yield self._engine.changes_since(first, until=last, id=id)
+            return
+        last = self._engine.seq() if last is None else last
+        for seq in range(first, last, _BUNDLE):
+            yield self._engine.changes_since(seq, until=min(seq + _BUNDLE, last))
 
     def _seq(self, when: When, *, before_all: int | None = None) -> int:
         return seq_of(when, self._engine, self._snapshots(), before_all=before_all)

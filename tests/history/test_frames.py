@@ -9,6 +9,7 @@ import pytest
 from contract.notes import ME
 
 import orchstate
+from orchstate.history import history
 from orchstate.history.frames import configs_frame
 from orchstate.models.intent import Intent, Operation
 
@@ -63,6 +64,21 @@ def test_changes_are_one_row_per_field(store: Store) -> None:
         ("delete", "provider", "ollama", None),
         ("delete", "num_ctx", 5, None),
     }
+
+
+@pytest.mark.parametrize("bundle", [1, 2, 5, 6])
+def test_changes_are_the_same_however_many_are_read_at_once(
+    bundle: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = (
+        store.history.changes(),
+        store.history.changes(since=1, until=4),
+        store.history.changes(until=0),
+    )
+    monkeypatch.setattr(history, "_BUNDLE", bundle)
+    found = store.history.changes(), store.history.changes(since=1, until=4), store.history.changes(until=0)
+    assert all(one.equals(other) for one, other in zip(expected, found, strict=True))
+    assert [len(frame) for frame in found] == [14, 6, 0]
 
 
 def test_changes_have_fixed_columns_and_dtypes(store: Store) -> None:
