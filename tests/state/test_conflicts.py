@@ -85,7 +85,10 @@ def test_where_people_are_asked_an_overlap_is_not_applied_and_shows_both_sides(
     heard = changes_of(gpt, "temperature", "sync_state")
     conflict = overlap(asking, other, held, max_tokens=7)
     assert (gpt.temperature, gpt.top_p, gpt.max_tokens) == (1.5, 0.5, None)
-    assert ("temperature", 0.9, 1.5, "rollback") in heard
+    assert [change for change in heard if change[0] == "temperature"][1:] == [
+        ("temperature", 0.9, 0.2, "rollback"),
+        ("temperature", 0.2, 1.5, "external"),
+    ]
     assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
     assert str(gpt.error) == (
         "temperature of config 'gpt' was changed by somebody else, too. "
