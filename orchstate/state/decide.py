@@ -116,7 +116,8 @@ def envelope_of(row: Row) -> dict[str, Any]:
     return {
         "id": row.id,
         "created_at": datetime_of(row.created_us),
-        "updated_at": datetime_of(row.updated_us),
+        # Not before it was made, though the clocks of two machines may say so.
+        "updated_at": datetime_of(max(row.created_us, row.updated_us)),
         "user_id": row.user,
     }
 

@@ -47,7 +47,7 @@ def update(kind: Kind, document: Document, changes: Mapping[str, Any], at_us: in
     """
     target, wanted = kind.prepare(document, dict(changes))
     check_paths(type(target), wanted)
-    after = target.replaced({**wanted, "updated_at": datetime_of(at_us)})
+    after = target.replaced({**wanted, "updated_at": max(datetime_of(at_us), document.created_at)})
     operation = difference("update", document, after, _touched(document, after, wanted))
     return Step(operation, document, after) if operation.set else None
 
