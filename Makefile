@@ -49,7 +49,7 @@ lint: $(VENV)/.test  ## Lint and check the types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/.test  ## Measure, and fail above the ceilings
+bench: $(VENV)/.bench  ## Measure, and fail above the ceilings
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
@@ -57,7 +57,7 @@ docs: $(VENV)/.docs  ## Build the documentation into site/
 
 # For 3.11.0, because not every 3.11 is new enough for what runs on the newest; what is pinned already stays.
 pins: uv  ## Pin what pyproject.toml has come to need; ARGS=--upgrade moves to newer versions
-	$(UV) pip compile pyproject.toml --extra test --extra docs --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra test --extra docs --extra bench --python-version 3.11 \
 	--no-header --no-annotate --quiet --output-file tests/constraints.txt $(ARGS)
 
 uv: $(VENV)/.test
@@ -78,6 +78,11 @@ $(VENV)/.lab: pyproject.toml tests/constraints.txt | $(VENV)/.made
 $(VENV)/.test: pyproject.toml tests/constraints.txt | $(VENV)/.made
 	@echo "Installing orchstate and what its tests need into $(VENV) ..."
 	@$(call install,.[test])
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml tests/constraints.txt | $(VENV)/.made
+	@echo "Installing orchstate and what the benchmarks compare with into $(VENV) ..."
+	@$(call install,.[bench])
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml tests/constraints.txt | $(VENV)/.made
