@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 AREAS: Final = (
     "edits",
+    "observers",
     "reads",
     "commits",
     "notices",
+    "loop",
     "creating",
     "opening",
+    "past",
     "imports",
     "memory",
     "starting",

@@ -6,6 +6,7 @@ written is as long as what orchstate writes, since the size of a document is not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -30,6 +31,11 @@ _TABLES: Final = (
     "CREATE TABLE rev (seq INTEGER PRIMARY KEY, id TEXT, revision INTEGER, at REAL, body TEXT, diff TEXT)",
     "CREATE INDEX rev_id ON rev (id, seq)",
 )
+# What the history is as a DataFrame, in typed columns.
+_CHANGES: Final = """CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY, at INTEGER, txn TEXT, label TEXT, kind TEXT, id TEXT, name TEXT, op TEXT,
+    field TEXT, old REAL, new REAL, actor TEXT, notebook TEXT, cell TEXT)"""
+_TYPED: Final = f"INSERT INTO changes VALUES ({', '.join('?' * 14)})"
 _UPDATE: Final = "UPDATE doc SET revision = revision + 1, at = ?, body = ? WHERE id = ?"
 _APPEND: Final = "INSERT INTO rev (id, revision, at, body, diff) VALUES (?, ?, ?, ?, ?)"
 
@@ -159,3 +165,29 @@ def temperature(number: int) -> float:
 def ids(count: int) -> Sequence[str]:
     """Return the ids of the first documents of a :class:`Sqlite` file."""
     return [str(number) for number in range(count)]
+
+
+def fill_history(path: Path, store: Path) -> None:
+    """Make a file with the history of a store by hand: each revision whole, and its change in typed columns.
+
+    Of a creation, which has several changed fields, the temperature stands for all.
+    """
+    rows = _revisions_of(store)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in (*_TABLES, _CHANGES):
+            connection.execute(statement)
+        connection.execute("BEGIN")
+        for seq, id, revision, at_us, body, diff, *circumstances in rows:
+            past = [seq, id, revision, at_us, body, diff]
+            connection.execute("INSERT INTO rev VALUES (?, ?, ?, ?, ?, ?)", past)
+            txn, label, kind, name, verb, *place = circumstances
+            change = ["temperature", *json.loads(diff)["temperature"]]
+            connection.execute(_TYPED, [seq, at_us, txn, label, kind, id, name, verb, *change, *place])
+        connection.execute("COMMIT")
+
+
+def _revisions_of(store: Path) -> list[tuple[Any, ...]]:
+    sql = """SELECT seq, id, revision, at_us, body, diff, txn, label, kind, name, verb, actor, notebook, cell
+        FROM rev ORDER BY seq"""
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        return connection.execute(sql).fetchall()

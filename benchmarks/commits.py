@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import bare
-from benchmarks.measuring import Figure, Limit, Samples, interleave, timed
+from benchmarks.measuring import Figure, Limit, Samples, Side, interleave, timed
 from benchmarks.places import Bench, open_store
 from orchstate.storage.placement import journal_mode
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from orchstate.storage.placement import JournalMode
     from orchstate.store import Store
 
 _CEILING: Final = Limit("p99", 500)
@@ -26,23 +28,38 @@ def figures(bench: Bench) -> Iterator[Figure]:
         mode = journal_mode(path)
         raw = _raw(bench, mode)
         against = f"sqlite3 {mode.upper()} FULL"
-        yield _singly(bench, store, raw, against)
+        yield from _singly(bench, store, mode)
         yield _together(bench, store, raw, against)
         yield _burst(bench, store, raw, against)
 
 
-def _singly(bench: Bench, store: Store, raw: bare.Sqlite, against: str) -> Figure:
-    config = store.configs["config 0"]
-    found = interleave(
+def _singly(bench: Bench, store: Store, mode: JournalMode) -> Iterator[Figure]:
+    """Compare with every way to make a change durable; the goal is for the one that the store itself uses."""
+    config, count = store.configs["config 0"], bench.pick(15, 8)
+    fd = os.open(bench.new("appended"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    record = bare.body_of(0).encode()
+
+    def append(_: int) -> None:
+        os.write(fd, record)
+        os.fsync(fd)
+
+    modes: tuple[JournalMode, ...] = ("wal", "truncate")
+    ours, appended, *by_hand = interleave(
         bench.rounds,
-        lambda: _ms(
-            lambda number: config.update(temperature=bare.temperature(number)).wait(), bench.pick(15, 8)
-        ),
-        lambda: _ms(lambda number: raw.edit(bare.temperature(number)), bench.pick(15, 8)),
+        lambda: _ms(lambda number: config.update(temperature=bare.temperature(number)).wait(), count),
+        lambda: _ms(append, count),
+        *(_editing(_raw(bench, one), count) for one in modes),
     )
-    return Figure(
-        "edit committed", "ms", found[0], against, found[1], ceiling=_CEILING, goals=(Limit("ratio", 1.5),)
-    )
+    os.close(fd)
+    yield Figure("edit committed", "ms", ours, "os.write + fsync", appended)
+    for one, its in zip(modes, by_hand, strict=True):
+        goals = (Limit("ratio", 1.5),) if one == mode else ()
+        against = f"sqlite3 {one.upper()} FULL"
+        yield Figure("edit committed", "ms", ours, against, its, ceiling=_CEILING, goals=goals)
+
+
+def _editing(raw: bare.Sqlite, count: int) -> Side:
+    return lambda: _ms(lambda number: raw.edit(bare.temperature(number)), count)
 
 
 def _together(bench: Bench, store: Store, raw: bare.Sqlite, against: str) -> Figure:

@@ -17,7 +17,7 @@ from typing import Final, Literal
 Side = Callable[[], Sequence[float]]
 """Returns the samples of one round."""
 
-Quantity = Literal["p99", "median", "ratio"]
+Quantity = Literal["max", "p99", "median", "ratio"]
 NS_PER_US: Final = 1_000
 NS_PER_MS: Final = 1_000_000
 
@@ -44,6 +44,11 @@ class Samples:
         """The smallest sample that 99 of 100 do not exceed; with fewer than 100 samples the largest."""
         ordered = sorted(self._all)
         return ordered[math.ceil(0.99 * len(ordered)) - 1]
+
+    @property
+    def max(self) -> float:
+        """The largest sample."""
+        return max(self._all)
 
     @property
     def medians(self) -> tuple[float, ...]:
@@ -124,7 +129,7 @@ class Figure:
 
     def value_of(self, quantity: Quantity) -> float | None:
         """Return a quantity of this figure."""
-        values = {"p99": self.ours.p99, "median": self.ours.median, "ratio": self.ratio}
+        values = {"max": self.ours.max, "p99": self.ours.p99, "median": self.ours.median, "ratio": self.ratio}
         return values[quantity]
 
 

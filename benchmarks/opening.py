@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from benchmarks.places import Bench
 
 _START_UP: Final = Limit("p99", 500)
-_RATIOS: Final = {1_000: 1.1, 10_000: 0.8}
+_RATIOS: Final = {1_000: 1.1, 10_000: 0.8, 100_000: 0.8}
 _NAME: Final = "config 50"
 _OURS: Final = Limit("median", 100)
 
 
 def figures(bench: Bench) -> Iterator[Figure]:
     """Measure all of this area."""
-    sizes = dict.fromkeys((100, 1_000, bench.many))
+    sizes = dict.fromkeys((100, 1_000, bench.many, bench.most))
     for count in sizes:
         yield from _fresh(bench, count)
     for count in sizes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import orchstate as orch
 from benchmarks import bare
+from benchmarks.filling import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -58,8 +59,13 @@ class Bench:
 
     @property
     def many(self) -> int:
-        """The largest number of configs to measure with."""
+        """A large number of configs, or of revisions."""
         return self.pick(10_000, 1_000)
+
+    @property
+    def most(self) -> int:
+        """The largest number of configs, or of revisions, to measure with."""
+        return self.pick(100_000, 2_000)
 
     def new(self, name: str) -> Path:
         """Return the path of a file that is not there yet, in a folder of its own."""
@@ -69,11 +75,20 @@ class Bench:
 
     def filled(self, count: int) -> Path:
         """Return the path of a store with so many configs; made once per run."""
-        return self._made(f"{count}.db", lambda path: _fill(path, count))
+        return self._made(f"{count}.db", lambda path: fill(path, count))
 
     def filled_bare(self, count: int) -> Path:
         """Return the path of a SQLite file with the same documents, written by hand."""
         return self._made(f"bare-{count}.db", lambda path: _fill_bare(path, count))
+
+    def with_history(self, revisions: int) -> Path:
+        """Return the path of a store with 100 configs and so many revisions; made once per run."""
+        return self._made(f"{revisions}-past.db", lambda path: fill(path, 100, revisions))
+
+    def with_bare_history(self, revisions: int) -> Path:
+        """Return the path of a SQLite file with the same history, written by hand."""
+        name = f"bare-{revisions}-past.db"
+        return self._made(name, lambda path: bare.fill_history(path, self.with_history(revisions)))
 
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
         if name not in self._filled:
@@ -85,25 +100,6 @@ class Bench:
 def open_store(path: Path) -> Store:
     """Open a store whose keys, of which there are none, would be kept in memory."""
     return orch.open(path, secrets="memory", actor="bench")
-
-
-def _fill(path: Path, count: int) -> None:
-    with open_store(path) as store:
-        for start in range(0, count, 100):
-            with store.transaction():
-                for number in range(start, min(start + 100, count)):
-                    _create(store, number)
-
-
-def _create(store: Store, number: int) -> None:
-    store.configs.create(
-        "openai",
-        name=f"config {number}",
-        model="gpt-5.4-mini",
-        temperature=0.5,
-        max_tokens=1000 + number,
-        tags=["chat", "test"],
-    )
 
 
 def _fill_bare(path: Path, count: int) -> None:
