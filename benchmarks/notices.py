@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
 
@@ -16,16 +17,20 @@ from orchstate.storage.bell import Bell
 from orchstate.storage.placement import journal_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from orchstate.config import Config
 
 Moments = list[tuple[float, int, int]]
 """Of each edit: its value, and when it began and was committed (monotonic, ns)."""
+Announced = list[tuple[float, int]]
+"""Of each edit: its value, and when it began, or was seen."""
 
 _PACE_S: Final = 0.02
 _NAME: Final = "config 0"
+_WRITERS: Final = 4
+_FOUR_CEILING: Final = Limit("p99", 500)
 # Edits are told apart by their value.
 _numbers = iter(range(1_000_000))
 
@@ -37,6 +42,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
         yield from _noticed(bench, path, watcher)
         with Worker("idle") as idle:
             yield _idle(bench, watcher, idle)
+    yield _together(bench)
 
 
 def _noticed(bench: Bench, path: Path, watcher: Worker) -> Iterator[Figure]:
@@ -68,6 +74,48 @@ def _noticed(bench: Bench, path: Path, watcher: Worker) -> Iterator[Figure]:
         _every(by_hand, 1),
         goals=(Limit("median", 2.5), Limit("p99", 25)),
     )
+
+
+def _together(bench: Bench) -> Figure:
+    """Have four processes edit at once, and a fifth one notice."""
+    path, count = bench.filled(100), bench.pick(100, 30)
+    names = [f"config {number}" for number in range(1, _WRITERS + 1)]
+    with ExitStack() as running:
+        start = running.enter_context
+        watcher = start(Worker("watcher_of_many", path, *names))
+        writers = [start(Worker("announcer", path, name, place)) for place, name in enumerate(names)]
+        (found,) = interleave(bench.rounds, lambda: _delays_of_many(watcher, writers, names, count))
+    return Figure(
+        "edit until seen elsewhere, four writers",
+        "ms",
+        found,
+        goals=(Limit("p99", 100),),
+        ceiling=_FOUR_CEILING,
+    )
+
+
+def _delays_of_many(
+    watcher: Worker, writers: Sequence[Worker], names: Sequence[str], count: int
+) -> list[float]:
+    for writer in writers:
+        writer.tell(count, _PACE_S)
+    moments: list[Announced] = [writer.hear() for writer in writers]
+    deadline = time.monotonic() + 10
+    seen: dict[str, Announced] = watcher.ask("seen")
+    while any(_is_missing(made, seen[name]) for name, made in zip(names, moments, strict=True)):
+        if time.monotonic() > deadline:
+            raise RuntimeError("An edit was not noticed within 10 s.")
+        time.sleep(_PACE_S)
+        seen = watcher.ask("seen")
+    return [
+        (_first(seen[name], value) - begin) / NS_PER_MS
+        for name, made in zip(names, moments, strict=True)
+        for value, begin in made
+    ]
+
+
+def _is_missing(made: Announced, seen: Announced) -> bool:
+    return not seen or seen[-1][0] < made[-1][0]
 
 
 def _idle(bench: Bench, watcher: Worker, idle: Worker) -> Figure:

@@ -6,6 +6,8 @@ The first line it prints says that it is ready; the end of its input ends it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import os
 import socket
@@ -13,15 +15,21 @@ import sqlite3
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import bare
 from benchmarks.measuring import timed
 from benchmarks.places import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+# Together some 1,800 edits a second, which two cores do without being busy all the time.
+TASK_PACE_S: Final = 0.1
+THREAD_PACE_S: Final = 0.01
+BEAT_S: Final = 0.005
 
 
 def writer(path: str, name: str) -> None:
@@ -55,6 +63,125 @@ async def _watch(path: str, name: str) -> None:
         config = store.configs[name]
         config.observe(lambda change: seen.append((change.new, time.monotonic_ns())), "temperature")
         await asyncio.to_thread(_serve, lambda request: _report(request, seen))
+
+
+def announcer(path: str, name: str, first: str) -> None:
+    """Edit one config of a store: ``[count, pace_s]`` gives ``[[value, monotonic_ns], ...]``.
+
+    These are the edits and when they began; values grow from `first` on.
+    """
+    numbers = itertools.count(int(first))
+    with open_store(Path(path)) as store:
+        config = store.configs[name]
+
+        def announce(count: int, pace_s: float) -> list[tuple[float, int]]:
+            moments = []
+            for _ in range(count):
+                value, begin = next(numbers) / 1_000_000, time.monotonic_ns()
+                config.temperature = value
+                moments.append((value, begin))
+                time.sleep(pace_s)
+            store.flush()
+            return moments
+
+        _serve(announce)
+
+
+def watcher_of_many(path: str, *names: str) -> None:
+    """Do what :func:`watcher` does for many configs: ``["seen"]`` gives a list for each."""
+    asyncio.run(_watch_many(path, names))
+
+
+async def _watch_many(path: str, names: Sequence[str]) -> None:
+    seen: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
+    with open_store(Path(path)) as store:
+        for name, found in seen.items():
+            config = store.configs[name]
+            config.observe(
+                lambda change, found=found: found.append((change.new, time.monotonic_ns())), "temperature"
+            )
+        await asyncio.to_thread(_serve, lambda request: seen)
+
+
+def busy(path: str, threads: str, tasks: str) -> None:
+    """Have threads and tasks edit a store: ``[count]`` gives how late a heartbeat was, in milliseconds."""
+    asyncio.run(_beat_over(partial(_work_on_store, path), int(threads), int(tasks)))
+
+
+def busy_bare(threads: str, tasks: str) -> None:
+    """Do the same with plain traitlets, which wait for nothing."""
+    asyncio.run(_beat_over(_work_on_traits, int(threads), int(tasks)))
+
+
+@contextlib.contextmanager
+def _work_on_store(path: str) -> Iterator[Callable[[int], Callable[[], object] | None]]:
+    with open_store(Path(path)) as store:
+        configs = list(store.configs.values())[:10]
+        for config in configs:
+            config.observe(lambda change: None, "temperature")
+
+        def edit(number: int) -> Callable[[], object] | None:
+            config = configs[number % len(configs)]
+            if number % 10 == 0:
+                with store.transaction():
+                    config.temperature = bare.temperature(number)
+                    configs[(number + 1) % len(configs)].max_tokens = 1 + number
+            else:
+                config.temperature = bare.temperature(number)
+            # Some wait until all is on disk, without stopping the loop.
+            return store.aflush if number % 25 == 0 else None
+
+        yield edit
+
+
+@contextlib.contextmanager
+def _work_on_traits() -> Iterator[Callable[[int], Callable[[], object] | None]]:
+    objects = [bare.Traits() for _ in range(10)]
+    yield lambda number: setattr(objects[number % 10], "temperature", bare.temperature(number))
+
+
+async def _beat_over(place: Any, threads: int, tasks: int) -> None:
+    loop = asyncio.get_running_loop()
+    with place() as edit:
+
+        def answer(count: int) -> list[float]:
+            beating = asyncio.run_coroutine_threadsafe(_beats(edit, count, threads, tasks), loop)
+            return beating.result()
+
+        await asyncio.to_thread(_serve, answer)
+
+
+async def _beats(edit: Any, count: int, threads: int, tasks: int) -> list[float]:
+    late_ms: list[float] = []
+    numbers = itertools.count(1)
+    each = count // 2
+
+    async def task() -> None:
+        for _ in range(each // tasks):
+            flush = edit(next(numbers))
+            if flush:
+                await flush()
+            await asyncio.sleep(TASK_PACE_S)
+
+    def thread() -> None:
+        for _ in range(each // threads):
+            edit(next(numbers))
+            time.sleep(THREAD_PACE_S)
+
+    async def beat() -> None:
+        while True:
+            begin = time.perf_counter()
+            await asyncio.sleep(BEAT_S)
+            late_ms.append(1_000 * (time.perf_counter() - begin - BEAT_S))
+
+    heart = asyncio.create_task(beat())
+    running = [threading.Thread(target=thread) for _ in range(threads)]
+    for one in running:
+        one.start()
+    await asyncio.gather(*(task() for _ in range(tasks)))
+    await asyncio.to_thread(lambda: [one.join() for one in running])
+    heart.cancel()
+    return late_ms
 
 
 def sqlite_watcher(path: str, address: str) -> None:
@@ -108,6 +235,10 @@ if __name__ == "__main__":
         "writer": writer,
         "sqlite_writer": sqlite_writer,
         "watcher": watcher,
+        "watcher_of_many": watcher_of_many,
+        "announcer": announcer,
+        "busy": busy,
+        "busy_bare": busy_bare,
         "sqlite_watcher": sqlite_watcher,
         "idle": idle,
     }

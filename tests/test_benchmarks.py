@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import orchstate
 from benchmarks.__main__ import AREAS
+from benchmarks.filling import fill
 from benchmarks.measuring import Figure, Limit, Samples, interleave
 from benchmarks.table import number, plain, table
 
@@ -37,7 +39,13 @@ def test_every_side_begins_a_round_in_its_turn() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "is_over"),
-    [(Limit("p99", 7.9), True), (Limit("p99", 8.0), False), (Limit("median", 4.0), False)],
+    [
+        (Limit("p99", 7.9), True),
+        (Limit("p99", 8.0), False),
+        (Limit("median", 4.0), False),
+        (Limit("max", 7.9), True),
+        (Limit("max", 8.0), False),
+    ],
 )
 def test_a_ceiling_is_exceeded_above_it(limit: Limit, is_over: bool) -> None:
     assert Figure("edit", "us", OURS, ceiling=limit).is_over is is_over
@@ -70,6 +78,23 @@ def test_one_area_can_be_measured_alone(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {figure["area"] for figure in json.loads(report.read_text())["figures"]} == {"reads"}
+
+
+def test_a_store_that_is_filled_for_measuring_is_a_sound_one(tmp_path: Path) -> None:
+    fill(tmp_path / "store.db", 3, 10)
+    with orchstate.open(tmp_path / "store.db", secrets="memory") as store:
+        assert store._engine.check() == []
+        assert list(store.configs) == ["config 0", "config 1", "config 2"]
+        changes = store.history.changes("config 1", field="temperature")
+        assert changes["old"].tolist()[1:] == changes["new"].tolist()[:-1]
+        store.configs["config 1"].temperature = 0.9
+        store.configs.create("openai", name="new")
+        store.flush()
+        assert (store.status, len(store.history), store.at(3).configs["config 1"].at("temperature")) == (
+            "ready",
+            12,
+            0.5,
+        )
 
 
 def test_an_unknown_area_is_named_with_those_that_are_there() -> None:
