@@ -32,7 +32,7 @@ def store() -> Iterator[Store]:
         (lambda s: s.at(1).configs[5], NotFoundError, r"There is no config 5"),
         (lambda s: s.at(1.5), ValidationError, r"1\.5 is no moment\. Give a seq, a datetime, ISO text or"),
         (lambda s: s.history.changes(5), NotFoundError, r"Nothing called 5 is or was in this store"),
-        (lambda s: s.history.changes(field="temprature"), NotFoundError, r"Did you mean 'temperature'\?"),
+        (lambda s: s.history.changes(field="temprature"), NotFoundError, r"Did you mean 'temperature'"),
         (lambda s: s.history.changes(field=5), NotFoundError, r"There is no field 5"),
         (lambda s: s.history.revisions(5), NotFoundError, r"Nothing called 5 is or was"),
         (lambda s: s.subscribe(5), ValidationError, r"5 cannot be called\. Give a function"),
