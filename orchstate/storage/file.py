@@ -41,7 +41,7 @@ from orchstate.storage.connection import (
     unopened,
 )
 from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
-from orchstate.storage.presence import Presence, check_companions, log_of, remember
+from orchstate.storage.presence import Presence, check_companions, log_at, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +97,8 @@ class StoreFile:
         self._reading_or_none: sqlite3.Connection | None = None
         self._presence: Presence | None = None
         self._log: tuple[int, int] | None = None
+        # Its path is looked at with every use.
+        self._log_path = f"{path}-wal" if path else ""
         self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
         made = prepare(path, read_only=read_only) if path else ()
         try:
@@ -150,7 +152,7 @@ class StoreFile:
     def _check_log(self) -> None:
         """Open the file anew where its log was removed, replaced or made: others use another one now."""
         is_open = self._writing_or_none or self._reading_or_none
-        if not self.path or not is_open or log_of(self.path) == self._log:
+        if not is_open or log_at(self._log_path) == self._log:
             return
         # Of a file that is gone, with its log, what is open can still be read.
         if not (self._presence and self._presence.has_moved):
@@ -188,10 +190,11 @@ class StoreFile:
     def _finish(self) -> None:
         """Have SQLite roll back what a dead process left unfinished, or wait for the living one."""
         # Another holder than whoever commits in this process; its thread may be waiting for the lock, too.
-        lock = FairLock(self._lock.path) if self._lock and self.path else None
-        if lock and self.path and lock.acquire(self._timeout_s):
-            with lock, contextlib.closing(connect(self.path, read_only=False, timeout_s=self._timeout_s)):
-                return
+        lock = FairLock(self._lock.path) if self._lock else None
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if lock and lock.acquire(self._timeout_s):
+                with lock, contextlib.closing(connect(self.path, read_only=False, timeout_s=self._timeout_s)):
+                    return
         time.sleep(LONGEST_SLEEP_S)
 
     # -- waiting --------------------------------------------------------------------
@@ -278,7 +281,7 @@ class StoreFile:
         if self._presence:
             self._presence.check()
         connection = connect(self.path, read_only=read_only, timeout_s=self._timeout_s)
-        self._log = log_of(self.path) if self.path else None
+        self._log = log_at(self._log_path)
         return connection
 
     def _close_connections(self, patience_s: float | None) -> None:
@@ -315,7 +318,7 @@ class StoreFile:
             self.store_id = schema.store_id(connection)
             if self.path:
                 self._presence = Presence(self.path, connection, self.store_id)
-                self._log = log_of(self.path)
+                self._log = log_at(self._log_path)
 
     def _check_identity(self, path: Path) -> None:
         """Refuse another program's database, before a lock's file is made beside it."""

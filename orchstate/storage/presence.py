@@ -250,9 +250,9 @@ class Presence:
         return StoreMovedError(message, path=self._path)
 
 
-def log_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells the log beside a file in WAL mode from another one; None where there is none."""
-    return _file_at(path.with_name(f"{path.name}-wal"))
+def log_at(path: str) -> tuple[int, int] | None:
+    """Return what tells the log beside a file in WAL mode from another one; None if there is none."""
+    return _file_at(path) if path else None
 
 
 def outboxes(path: Path) -> Path:
@@ -308,7 +308,7 @@ def _store_id(connection: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def _file_at(path: Path) -> tuple[int, int] | None:
+def _file_at(path: Path | str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -32,7 +32,7 @@ from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.file import StoreFile
 from orchstate.storage.pieces import Pieces, Reader
 from orchstate.storage.placement import discard, durable, prepare
-from orchstate.storage.presence import log_of
+from orchstate.storage.presence import log_at
 from orchstate.storage.switching import quick_switching
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class SqliteEngine(StoreFile):
         """Refuse to say that something is committed while its file was being taken away."""
         if self._presence:
             self._presence.check()
-            if self.path and log_of(self.path) != self._log:
+            if log_at(self._log_path) != self._log:
                 raise StoreWriteError(f"{str(self.path)!r}: another program removed its log in mid-commit.")
             for last in commit.revisions[-1:]:
                 self._presence.committed(last)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from crash.children import add_one
 from crash.nursery import faults, history
 from testbed.forking import in_child
 from testbed.kernel import Kernel
@@ -72,13 +73,6 @@ def test_edits_go_on_while_the_holder_of_the_lock_is_stopped_for_half_a_minute(t
     stop_the_holder(tmp_path / "store.db", 30)
 
 
-def add_one(path: str) -> int:
-    """Open the store by its path, and edit."""
-    with orchstate.open(path, secrets="memory") as store:
-        store.configs[f"child {os.getpid() % 4}"].update(seed=os.getpid()).wait(60)
-    return os.getpid()
-
-
 def with_children(path: Path) -> orchstate.Store:
     store = orchstate.open(path, secrets="memory")
     for name in ("parent", *(f"child {number}" for number in range(4))):
@@ -123,7 +117,7 @@ def test_twenty_spawned_processes_edit_beside_their_parent(quick_folder: Path) -
             while not children.ready():
                 store.configs["parent"].seed = seeds
                 seeds += 1
-                time.sleep(0.005)
+                time.sleep(0.02)
             pids = children.get(60)
         store.flush(60)
     stored = history(path)
