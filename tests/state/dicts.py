@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 Values = dict[str, Any]
-Outcome = Literal["committed", "conflict", "rejected"]
+Outcome = Literal["committed", "conflict"]
 SETTINGS = "settings"
 DEFAULTS: Values = {"temperature": None, "seed": None, "tags": ()}
 # Settings have no name, so that nothing here mixes them up with a config.
 BLANK: Values = {"name": None, "timeout": 60_000}
+CONFLICT: Values = {"name": None}
 
 
 class TakenError(Exception):
@@ -63,31 +64,27 @@ class File:
         self.past: list[dict[str, Values | None]] = [{}]
 
     def commit(self, writer: object, intent: Intent) -> Outcome:
-        """Apply an edit whole or not at all."""
-        after: dict[str, Values | None] = {}
-        for op in (step.op for step in intent.steps):
-            row = self.rows.get(op.id)
-            refusal = self._refusal(op, row, writer, intent.base)
-            if refusal:
-                return refusal
-            now = self._meeting(op, row)
-            if now != row:
-                after[op.id] = now
-        if self._takes_a_name(after):
-            return "rejected"
+        """Apply an edit whole, or keep it as a conflict, which is a document of its own."""
+        rows = {step.op.id: self.rows.get(step.op.id) for step in intent.steps}
+        met = [self._meets(step.op, rows[step.op.id], writer, intent.base) for step in intent.steps]
+        after = {step.op.id: self._meeting(step.op, rows[step.op.id]) for step in intent.steps}
+        after = {id: now for id, now in after.items() if now != rows[id]}
+        is_conflict = any(met) or self._takes_a_name(after)
+        if is_conflict:
+            after = {f"conflict {len(self.writers)}": CONFLICT}
         for id, now in after.items():
             self.rows[id] = now
             self.writers.append((id, writer))
             self.past.append(dict(self.rows))
-        return "committed"
+        return "conflict" if is_conflict else "committed"
 
-    def _refusal(self, op: Op, row: Values | None, writer: object, base: int) -> Outcome | None:
+    def _meets(self, op: Op, row: Values | None, writer: object, base: int) -> bool:
         if op.verb == "make":
-            return "rejected" if row is not None and not op.is_upsert else None
+            return row is not None and not op.is_upsert
         if op.verb == "set":
-            return "conflict" if row is None else None
+            return row is None
         seqs = (seq for seq, (id, by) in enumerate(self.writers, 1) if id == op.id and by is not writer)
-        return "conflict" if row is not None and max(seqs, default=0) > base else None
+        return row is not None and max(seqs, default=0) > base
 
     def _meeting(self, op: Op, row: Values | None) -> Values | None:
         if op.verb == "make" and row is not None:

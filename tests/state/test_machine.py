@@ -248,7 +248,7 @@ class Peer:
         for intent, outcome in self.plain.settle():
             if intent.receipt:
                 state = intent.receipt.state
-                assert (state if state in ("conflict", "rejected") else "committed") == outcome
+                assert ("committed" if state == "merged" else state) == outcome
         self._know_all()
 
     def refresh(self) -> None:
@@ -299,7 +299,8 @@ class Peer:
         for id, told in self.told.items():
             if id in seen:
                 assert told == seen[id]
-        for id in seen.keys() - {SETTINGS} - self.told.keys():
+        configs = {id for id, values in seen.items() if values["name"]}
+        for id in configs - self.told.keys():
             config, told = self.store.configs[id], self.told.setdefault(id, dict(seen[id]))
             config.observe(lambda change, told=told: told.update({change.name: change.new}), [*told])
         seqs = [event.seq for event in self.events if event.seq is not None]
