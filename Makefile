@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
-FAST := "not browser and not keyring and not llm and not long"
+FAST := "not browser and not keyring and not llm and not crash and not long"
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
@@ -30,7 +30,7 @@ lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
 	$(PYTEST) $(NBVAL) -m "not long" $(ARGS)
 
-test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server
+test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
 	$(PYTEST) -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes

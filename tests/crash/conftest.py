@@ -1,4 +1,4 @@
-"""The nursery, once per module."""
+"""The mark of the attacks, and the nursery, once per module."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from crash.nursery import Nursery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder; whatever chooses tests by their marks does so afterwards."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker("crash")
 
 
 @pytest.fixture(scope="module")
