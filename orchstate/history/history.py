@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -351,7 +352,9 @@ class History:
     def _bundles(self, first: int, last: int | None, id: str | None) -> Iterator[list[Revision]]:
         """Yield the revisions after one and up to another, some at a time."""
         if id is not None:
-            yield self._engine.changes_since(first, until=last, id=id)
+            found = self._engine.each_since(first, until=last, id=id)
+            while bundle := list(itertools.islice(found, _BUNDLE)):
+                yield bundle
             return
         last = self._engine.seq() if last is None else last
         for seq in range(first, last, _BUNDLE):
