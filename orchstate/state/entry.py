@@ -162,5 +162,5 @@ def _replay(row: Row | None, pending: Sequence[Pending], kinds: Kinds) -> Docume
             body = {
                 path: value for path, value in (body | operation.set).items() if path not in operation.drop
             }
-        envelope["updated_at"] = max(at, envelope["created_at"])
+        envelope["updated_at"] = max(at, envelope.get("created_at", at))
     return build(kinds, kind, body, envelope) if body is not None else None
