@@ -17,7 +17,7 @@ from orchstate.state.entry import Entry, Pending
 from orchstate.state.reads import listing, naming, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from orchstate.state.entry import Refused
     from orchstate.state.events import Cause
@@ -189,7 +189,7 @@ class View:
         return shifts
 
     def arrive(
-        self, revisions: Iterable[Revision], settled: int, refused: Mapping[int, Refused]
+        self, revisions: Sequence[Revision], settled: int, refused: Mapping[int, Refused]
     ) -> list[Shift]:
         """Take over what the engine committed, and drop own edits that have an outcome.
 
@@ -203,7 +203,7 @@ class View:
             Those among them that were not committed, by number.
         """
         touched: dict[str, _Touch] = {}
-        shifts = self._drop(refused, touched) if refused else []
+        shifts = self._drop(refused, revisions, touched) if refused else []
         for revision in revisions:
             if revision.row.seq > self.cursor:
                 self.cursor = revision.row.seq
@@ -227,15 +227,21 @@ class View:
         document = self.document(entry)
         return Shift(entry, document, document, "edit")
 
-    def _drop(self, refused: Iterable[int], touched: dict[str, _Touch]) -> list[Shift]:
-        """Let refused edits vanish first: on rows that have later edits in them they would show again."""
+    def _drop(
+        self, refused: Iterable[int], revisions: Iterable[Revision], touched: dict[str, _Touch]
+    ) -> list[Shift]:
+        """Let refused edits vanish first whose document has a later one among the revisions.
+
+        Replayed on a row that has the later one in it, the refused one would hide it for a moment.
+        """
         shifts: list[Shift] = []
         before: dict[str, _Before] = {}
+        last = {one.row.id: one.n for one in revisions if one.row.writer == self._writer}
         for n in refused:
             for id in self._open_edits.get(n, ()):
-                entry = self._entries[id]
-                before.setdefault(id, self._look_at(entry))
-                entry.take(n)
+                if n < last.get(id, 0):
+                    before.setdefault(id, self._look_at(self._entries[id]))
+                    self._entries[id].take(n)
         for id, was in before.items():
             entry = self._entries[id]
             shift = self._reshow(entry, was, "rollback")

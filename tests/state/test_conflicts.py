@@ -86,8 +86,7 @@ def test_where_people_are_asked_an_overlap_is_not_applied_and_shows_both_sides(
     conflict = overlap(asking, other, held, max_tokens=7)
     assert (gpt.temperature, gpt.top_p, gpt.max_tokens) == (1.5, 0.5, None)
     assert [change for change in heard if change[0] == "temperature"][1:] == [
-        ("temperature", 0.9, 0.2, "rollback"),
-        ("temperature", 0.2, 1.5, "external"),
+        ("temperature", 0.9, 1.5, "rollback"),
     ]
     assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
     assert str(gpt.error) == (
