@@ -243,6 +243,24 @@ def _doctor(options: Namespace) -> int:
     return 1 if any(finding.level == "problem" for finding in findings) else 0
 
 
+def _salvage(options: Namespace) -> int:
+    from orchstate.opening import resolve
+    from orchstate.storage.sqlite import SqliteEngine
+
+    path = resolve(options.store)
+    if path is None or not path.exists():
+        raise StoreError(f"There is no store {str(path)!r}. Name another with --store.")
+    # What it announces is printed below.
+    logging.disable(logging.ERROR)
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        is_sound = not engine.check()
+        done = engine.salvaged or (None if is_sound else engine.salvage())
+    if options.json:
+        return print_json({"salvaged": done and done.plain()})
+    print(printable(without_keys(str(done.error())) if done else "The store is in order. Nothing was done."))
+    return 0
+
+
 # -- what commands share ------------------------------------------------------------------
 
 
@@ -400,6 +418,13 @@ def _add_reading(commands: Any) -> None:
     )
     check.add_argument("names", nargs="*", metavar="name", help="names or ids; all configs if not given")
     _command(commands, "doctor", _doctor, "look whether everything is in order", "orchstate doctor")
+    salvage = _command(
+        commands, "salvage", _salvage, "save what is sound in a damaged store", "orchstate salvage"
+    )
+    salvage.description = (
+        "Begin a new file with all that is sound in a damaged store. The damaged one is kept beside it, and "
+        "what is lost is named. A store that is in order is left as it is."
+    )
 
 
 def _add_exchange(commands: Any) -> None:

@@ -6,12 +6,12 @@ import os
 import platform
 import sqlite3
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from orchstate import __version__
 from orchstate.errors import OrchstateError, SecretError, StoreError
 from orchstate.exchange.packages import core_packages, is_installed, missing_packages, try_version
+from orchstate.findings import Finding, kept, lost, place
 from orchstate.locks import FileLock
 from orchstate.opening import open as open_store
 from orchstate.opening import resolve, vault_path
@@ -30,30 +30,8 @@ if TYPE_CHECKING:
     from orchstate.config import Config
     from orchstate.models.secret import SecretRef
 
-Level = Literal["ok", "warning", "problem"]
 _SDKS: Final = ("openai", "anthropic", "ollama")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    level
-        ``"ok"``; ``"warning"``: it works, and could be better; ``"problem"``: it does not.
-    what
-        What was looked at, in one word.
-    message
-        What was found.
-    next_step
-        What to do about it, ``""`` if nothing.
-    """
-
-    level: Level
-    what: str
-    message: str
-    next_step: str = ""
+_SALVAGE: Final = "Save what is sound: orchstate salvage. It keeps the damaged file."
 
 
 def examine(target: str | None) -> Iterator[Finding]:
@@ -121,6 +99,8 @@ def _existing(path: Path, secrets: Secrets) -> Iterator[Finding]:
         yield Finding("problem", "store", str(error))
         return
     yield from _file(path)
+    yield from place(path)
+    yield from kept(path)
     yield from _outboxes(path, store_id)
     yield from _store(path, secrets)
 
@@ -241,10 +221,13 @@ def _engine(path: Path) -> Iterator[Finding]:
         reason = "" if has_wal_fix(sqlite3.sqlite_version_info) else "; a newer SQLite would be faster"
         yield Finding("ok", "sqlite", f"{sqlite3.sqlite_version}, journal mode {mode}{reason}")
         damages = engine.check()
+        if engine.salvaged:
+            # What is looked at is what could be saved of it, in memory.
+            damages = [str(engine.salvaged.error())]
+        yield from (Finding("problem", "damage", damage, _SALVAGE) for damage in damages)
+        yield from lost(engine)
     finally:
         engine.close()
-    step = "Copy the store's files away before anything else writes to them."
-    yield from (Finding("problem", "damage", damage, step) for damage in damages)
 
 
 def _configs(configs: list[Config], secrets: Secrets) -> Iterator[Finding]:

@@ -10,7 +10,14 @@ from traitlets import All, HasTraits
 from traitlets.traitlets import BaseDescriptor
 
 from orchstate.active import Active, ActiveTrait
-from orchstate.errors import LiveObjectError, StoreError, UnknownFieldError, ValidationError, quoted
+from orchstate.errors import (
+    LiveObjectError,
+    OrchstateError,
+    StoreError,
+    UnknownFieldError,
+    ValidationError,
+    quoted,
+)
 from orchstate.state.events import Event
 from orchstate.state.live import no_field, notify
 from orchstate.state.selection import Selection
@@ -50,7 +57,7 @@ class Followed(HasTraits):
     pending = ComputedTrait(
         lambda store: store._state.seen_itself.pending, help="Edits accepted and not yet committed."
     )
-    error = ComputedTrait(lambda store: store._state.seen_itself.error, help="The last error, or None.")
+    error = ComputedTrait(lambda store: store._error(), help="The last error, or None.")
 
     _engine: SqliteEngine
     _state: State
@@ -236,12 +243,15 @@ class Followed(HasTraits):
         if self._options.read_only:
             return "read-only"
         state = self._state.seen_itself
-        if state.failing or state.refusing:
+        if state.failing or state.refusing or self._engine.damages:
             return "degraded"
         return "saving" if state.pending else "ready"
 
+    def _error(self) -> OrchstateError | None:
+        return self._state.seen_itself.error or self._engine.damages.error
+
     def _followed(self) -> tuple[Any, ...]:
-        return (self._active.config(), self._status(), self._state.pending, self._state.error)
+        return (self._active.config(), self._status(), self._state.pending, self._error())
 
     def _tell(self) -> None:
         """Tell those who observe the store's own traits; costs nothing when nobody does."""

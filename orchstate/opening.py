@@ -8,23 +8,30 @@ import dataclasses
 import logging
 import os
 import re
+import shutil
 import threading
+import time
 import uuid
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.errors import OrchstateError, StoreError, ValidationError, may_be_key, quoted
+from orchstate.adoption import adopt
+from orchstate.errors import (
+    StoreError,
+    ValidationError,
+    may_be_key,
+    quoted,
+)
 from orchstate.following import Options
 from orchstate.kinds import kinds_of
 from orchstate.loops import in_thread
-from orchstate.models.intent import Intent
 from orchstate.origin import user_name
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
-from orchstate.state.state import adopted
 from orchstate.storage import forks
-from orchstate.storage.outbox import MemoryJournal, Outbox, adopt_all
+from orchstate.storage.outbox import MemoryJournal, Outbox
+from orchstate.storage.placement import LITTLE_SPACE_BYTES
 from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Store
@@ -33,7 +40,6 @@ from orchstate.tracebacks import forget
 if TYPE_CHECKING:
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
-    from orchstate.state.kinds import Kinds
 
 logger = logging.getLogger(__name__)
 
@@ -221,14 +227,22 @@ def _close_all() -> None:
 def _open_new(path: Path | None, options: Options) -> Store:
     # First what can be wrong without a trace on the disk.
     secrets = Secrets(options.secrets, vault_path=vault_path())
+    begun_ns, count = time.monotonic_ns(), 0
     engine = SqliteEngine(path, read_only=options.read_only)
     journal: Any = None
     try:
+        if path:
+            engine.inspect()
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
-            journal = _journal(path, engine)
-        return Store(engine, journal, options, secrets)
+            folder = outboxes(path)
+            count = adopt(folder, engine, kinds_of(Registry()))
+            journal = Outbox.create(folder, store_id=engine.store_id, writer=uuid.uuid4().hex)
+        store = Store(engine, journal, options, secrets)
+        if path:
+            _log_opening(path, engine, count, (time.monotonic_ns() - begun_ns) // 1_000_000)
+        return store
     except BaseException:
         if journal:
             # Nothing was accepted yet.
@@ -237,38 +251,15 @@ def _open_new(path: Path | None, options: Options) -> Store:
         raise
 
 
-def _journal(path: Path, engine: SqliteEngine) -> Outbox:
-    """Take over what dead processes had accepted, and begin an outbox of our own."""
-    folder = outboxes(path)
-    kinds = kinds_of(Registry())
-    for outbox in adopt_all(folder, store_id=engine.store_id):
-        _adopt(outbox, engine, kinds)
-    return Outbox.create(folder, store_id=engine.store_id, writer=uuid.uuid4().hex)
-
-
-def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> None:
-    found = outbox.records()
-    try:
-        intents = [Intent.decode(record) for record in found.records]
-        decisions = adopted(intents, engine, kinds, outbox.writer)
-    except (OrchstateError, ValueError) as error:
-        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
-        outbox.close(keep=True)
+def _log_opening(path: Path, engine: SqliteEngine, count: int, duration_ms: int) -> None:
+    mode = engine.journal_mode
+    logger.info("Opened %s in %d ms: journal mode %s, %d edits adopted.", path, duration_ms, mode, count)
+    if engine.read_only:
         return
-    if decisions:
-        logger.info("Adopted %d edits of a process that had died.", len(decisions))
-    for refused in (decision for decision in decisions if decision.reason):
-        logger.warning("An edit of a process that had died was not committed: %s", refused.reason)
-    if found.damaged_bytes:
-        aside = outbox.set_aside()
-        logger.error(
-            "An outbox had %d damaged bytes, which may have been edits. The others were adopted, and the "
-            "file is kept for inspection: %s",
-            found.damaged_bytes,
-            aside,
-        )
-        return
-    outbox.close(keep=False)
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+        if free < LITTLE_SPACE_BYTES:
+            logger.warning("Only %d kB are free on the disk of %s. Free some space.", free // 1024, path)
 
 
 def resolve(target: str | os.PathLike[str] | None) -> Path | None:

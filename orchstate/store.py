@@ -189,7 +189,9 @@ class Store(Timed, Shared):
         """Return the store's seq once everything that others have committed by now is seen here.
 
         Nobody has to call it, since news arrive by themselves; it helps where one step
-        must not begin before.
+        must not begin before. What is stored is verified again: damage that can be mended
+        is, other damage is in :attr:`error` afterwards; if none is left, the status is no
+        longer degraded by it. Own edits that are on their way stay.
 
         Parameters
         ----------

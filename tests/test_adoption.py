@@ -55,8 +55,8 @@ def test_what_is_not_committed_of_them_is_said(tmp_path: Path, caplog: pytest.Lo
     path = tmp_path / "store.db"
     killed_writer(path, "gpt.temperature = 0.1\nstore.configs.create('openai', name='new')")
     # As somebody who opened the store before, and so does not adopt the edits.
-    with Kernel("import orchstate.opening as opening; opening.adopt_all = lambda *_, **__: []") as kernel:
-        kernel(f"store = opening.open({str(path)!r})")
+    with Kernel("import orchstate.adoption; orchstate.adoption.adopt_all = lambda *_, **__: []") as kernel:
+        kernel(f"store = orchstate.open({str(path)!r})")
         kernel("store.configs.create('ollama', name='new'); store.flush()")
     with orchstate.open(path) as store:
         assert (store.configs["gpt"].temperature, store.configs["new"].provider) == (0.1, "ollama")

@@ -39,7 +39,9 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
     assert run("--version").stdout == f"orchstate {orch.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["lab", "list", "show", "history", "export", "import", "check", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["lab", "list", "show", "history", "export", "import", "check", "doctor", "salvage"]
+)
 def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0 and f"Example: orchstate {command}" in done.stdout

@@ -181,3 +181,67 @@ def test_edits_of_a_dead_process_are_told_and_stay(run: Run, store_path: Path) -
     with orch.open(store_path, secrets="memory") as store:
         assert store.configs["gpt"].temperature == 0.7
     assert not [one for one in _findings(run)[1] if one["what"] == "outbox"]
+
+
+def _lose_a_page(path: Path, table: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table])
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xaa" * 4096)
+
+
+def test_the_disk_and_its_file_system_are_told(run: Run, store_path: Path) -> None:
+    places = [one for one in _findings(run)[1] if one["what"] == "place"]
+    assert (
+        places[0]["message"].startswith("File system: ") and "MB are free on its disk" in places[1]["message"]
+    )
+
+
+def test_a_damaged_file_is_a_problem_and_salvage_is_the_next_step(run: Run, store_path: Path) -> None:
+    _lose_a_page(store_path, "doc")
+    before = store_path.read_bytes()
+    code, findings = _findings(run)
+    damages = [one for one in findings if one["what"] == "damage"]
+    assert code == 1 and damages and "orchstate salvage" in damages[0]["next_step"]
+    assert any("2 configs, " in one["message"] for one in findings)
+    assert store_path.read_bytes() == before
+
+
+def test_salvage_saves_what_is_sound_and_the_doctor_tells_of_what_was_kept(
+    run: Run, store_path: Path
+) -> None:
+    _lose_a_page(store_path, "doc")
+    done = run("salvage", "--json")
+    told = json.loads(done.stdout)["salvaged"]
+    assert (done.returncode, told["documents"], told["losses"]) == (0, 2, [])
+    code, findings = _findings(run)
+    (kept,) = [one for one in findings if one["what"] == "kept"]
+    assert (code, kept["level"]) == (0, "warning") and told["kept"] in kept["message"]
+    assert run("list", "--json").returncode == 0
+
+
+def test_salvage_goes_back_to_what_is_sound_of_a_damaged_record(run: Run, store_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(store_path)) as connection:
+        ((name, seq),) = connection.execute(
+            "SELECT name, seq FROM doc WHERE kind = 'config' AND revision > 1 LIMIT 1"
+        )
+        for table in ("doc", "rev"):
+            connection.execute(f"UPDATE {table} SET body = body || ' ' WHERE seq = {seq}")
+        connection.commit()
+    done = run("salvage")
+    assert done.returncode == 0 and f"config '{name}' is as it was at" in done.stdout
+    code, findings = _findings(run)
+    assert code == 0 and any(one["what"] == "lost" and name in one["message"] for one in findings)
+
+
+def test_salvage_leaves_a_store_that_is_in_order(run: Run, store_path: Path) -> None:
+    before = store_path.read_bytes()
+    assert run("salvage").stdout == "The store is in order. Nothing was done.\n"
+    assert json.loads(run("salvage", "--json").stdout) == {"salvaged": None}
+    assert store_path.read_bytes() == before
+
+
+def test_salvage_needs_a_store(run: Run, tmp_path: Path) -> None:
+    done = run("salvage", "--store", str(tmp_path / "none.db"))
+    assert done.returncode == 1 and "There is no store" in done.stderr

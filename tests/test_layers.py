@@ -28,11 +28,11 @@ FLOORS: Final = (
     ("history", "exchange", "clients"),
     (
         *("usable", "keyed", "config", "configs", "conflicts", "active", "sweeping", "kinds"),
-        *("following", "pinned", "timed", "shared", "store", "opening"),
+        *("following", "pinned", "timed", "shared", "store", "adoption", "opening"),
     ),
     ("widgets",),
     ("testing", "terminal"),
-    ("doctor", "lab", "cli", "__main__"),
+    ("findings", "doctor", "lab", "cli", "__main__"),
 )
 # One thing in several files, which may import each other: what a notebook holds, and the command line.
 CLOSE: Final = (FLOORS[6], FLOORS[9])

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
+import shutil
 import sqlite3
 import statistics
 import sys
@@ -13,6 +15,7 @@ import threading
 import time
 from contextlib import closing
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,3 +259,23 @@ def test_a_process_id_is_no_part_of_a_store(tmp_path: Path) -> None:
     content = path.read_bytes()
     assert str(os.getpid()).encode() not in content
     assert str(tmp_path).encode() not in content
+
+
+def test_opening_is_logged_with_what_was_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "store.db"
+    with caplog.at_level("INFO", "orchstate.opening"), orchstate.open(path, secrets="memory") as store:
+        mode = store._engine.journal_mode
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Opened ")]
+    assert re.fullmatch(
+        rf"Opened {re.escape(str(path))} in \d+ ms: journal mode {mode}, 0 edits adopted\.", line
+    )
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An imitation; a real disk of 1 MB is in tests/crash.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=300 * 1024))
+    with orchstate.open(tmp_path / "store.db", secrets="memory"):
+        pass
+    assert f"Only 300 kB are free on the disk of {tmp_path / 'store.db'}" in caplog.text

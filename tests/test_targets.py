@@ -19,7 +19,6 @@ from testbed.disk import small_files
 
 import orchstate
 from orchstate.errors import (
-    CorruptStoreError,
     NewerSchemaError,
     ReadOnlyError,
     StoreError,
@@ -225,13 +224,14 @@ def test_an_opening_that_finds_the_disk_full_leaves_nothing(limit_bytes: int, tm
     assert filled(path).exists()
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_store_that_has_lost_its_id_gets_it_again(tmp_path: Path) -> None:
     path = filled(tmp_path / "store.db")
     with closing(sqlite3.connect(path)) as theirs:
+        ((id,),) = theirs.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
         theirs.execute("DELETE FROM meta")
         theirs.commit()
-    with pytest.raises(CorruptStoreError, match=r"has lost its id\. Restore it from a backup"):
-        orchstate.open(path)
+    with orchstate.open(path, secrets="memory") as store:
+        assert (store.id, list(store.configs)) == (id, ["gpt"])
 
 
 LOCKER = """

@@ -40,6 +40,8 @@ class Collection(Mapping[str, R], Generic[R]):
     def __getitem__(self, name: str) -> R:
         id = self._state.find(self._kind, name) if isinstance(name, str) else None
         if id is None:
+            if isinstance(name, str):
+                self._state.engine.damages.check_gone(self._kind, name)
             error = NotFoundError.among(self._kind, name, self._state.names(self._kind))
             # It may be a key.
             del name

@@ -52,7 +52,15 @@ class Loader:
             self._load(lambda snapshot: _some(snapshot.get(id)))
 
     def load_name(self, kind: str, name: str) -> None:
-        """Have the document of a name in the view, if there is one."""
+        """Have the document of a name in the view, if there is one.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is damaged beyond help.
+        """
+        if self._engine.damages:
+            self._engine.damages.check_name(kind, name)
         if is_text(name) and not self._view.is_sure_of(kind, name):
             self._load(lambda snapshot: _some(snapshot.find(kind, name)))
 

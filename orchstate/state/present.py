@@ -97,6 +97,8 @@ class Present:
         self.delivery = Delivery(self.catch_up)
         self.reads = Reads()
         self._outlook_before: tuple[Any, ...] = ()
+        engine.known_rows = self.view.rows
+        engine.damages.tell = self._met_damage
         forks.guard(self)
 
     @property
@@ -400,6 +402,10 @@ class Present:
     def _report(self, error: OrchstateError | None) -> None:
         self.error = error
         self.failing = error is not None
+        self.attention = True
+        self.delivery.wake()
+
+    def _met_damage(self) -> None:
         self.attention = True
         self.delivery.wake()
 

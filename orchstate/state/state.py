@@ -384,7 +384,14 @@ class State(Acceptance):
     def wait_for_news(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`refresh` does without telling observers; from any thread."""
         self.check_usable()
+        self.engine.damages.clear()
         self._writer.refresh(timeout_s)
+        for rows in self.engine.reread():
+            with uninterrupted, self.lock:
+                for shift in self.view.renew(rows, self._writer.cursor):
+                    self._tell(shift)
+        self.delivery.put(self._changed)
+        self._hand_out()
 
     async def elsewhere(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return what a call returns that may take long, while the event loop goes on."""

@@ -163,6 +163,10 @@ class View:
         entry = self._entries.get(id)
         return max(self.cursor, entry.row.seq) if entry and entry.row else self.cursor
 
+    def rows(self) -> list[Row]:
+        """Return the committed rows that are in memory."""
+        return [entry.row for entry in list(self._entries.values()) if entry.row]
+
     # -- changing -------------------------------------------------------------------
 
     def accept(self, n: int, at_us: int, user: str, steps: Iterable[Step]) -> list[Shift]:
@@ -250,6 +254,28 @@ class View:
             else:
                 # Perhaps somebody else's document takes its place with the revisions that came along.
                 touched[id] = _Touch(entry, was, "rollback")
+        return shifts
+
+    def renew(self, rows: Sequence[Row], seq: int) -> list[Shift]:
+        """Take over rows whose revisions never arrived, since the history is damaged there.
+
+        Parameters
+        ----------
+        rows
+            Present rows.
+        seq
+            Number of the last commit of which there was news; what is newer arrives by itself.
+        """
+        shifts: list[Shift] = []
+        for row in rows:
+            entry = self._entries.get(row.id)
+            if entry is None or row.seq > seq or (entry.row and entry.row.seq >= row.seq):
+                continue
+            if _is_usable(row):
+                before = self._look_at(entry)
+                entry.confirm(row)
+                shifts += self._reshow(entry, before, "external")
+        self.take(row for row in rows if row.kind in self._complete and not row.deleted)
         return shifts
 
     def _confirm(self, revision: Revision, touched: dict[str, _Touch]) -> None:

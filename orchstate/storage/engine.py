@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from orchstate.models.intent import Intent, Origin, Verb
+    from orchstate.storage.damages import Damages
 
 Outcome = Literal["committed", "merged", "conflict", "rejected"]
 
@@ -67,7 +68,7 @@ class Row(NamedTuple):
         """Return the BLAKE2b sum over everything that the row means."""
         # One text made at once takes half as long as joining, and every look at a row makes one.
         id, kind, name, revision, seq, schema, created, updated, user, deleted, body, writer, foreign = self
-        return _checksum(
+        return checksum_of(
             f"{id}\x1f{revision}\x1f{schema}\x1f{kind}\x1f{name}\x1f{seq}\x1f{created}\x1f{updated}"
             f"\x1f{user}\x1f{1 if deleted else 0}\x1f{body}\x1f{writer}\x1f{foreign}"
         )
@@ -114,7 +115,7 @@ class Revision(NamedTuple):
             The row's own sum, where it is known already.
         """
         row, verb, diff, at_us, committed_us, txn, label, (actor, notebook, cell), n = self
-        return _checksum(
+        return checksum_of(
             f"{(of_row or row.checksum()).hex()}\x1f{verb}\x1f{diff}\x1f{at_us}\x1f{committed_us}\x1f{txn}"
             f"\x1f{label}\x1f{actor}\x1f{notebook}\x1f{cell}\x1f{n}"
         )
@@ -201,6 +202,8 @@ class Engine(Protocol):
     """The one protocol of SQLite and PostgreSQL."""
 
     store_id: str
+    damages: Damages
+    known_rows: Callable[[], Iterable[Row]]
 
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         """Apply intents exactly once, all in one durable transaction.
@@ -244,6 +247,12 @@ class Engine(Protocol):
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
 
+    def reread(self) -> Iterator[list[Row]]:
+        """Yield all present rows, verified again, a few at a time; damaged ones are written anew.
+
+        What is damaged beyond help is named in :attr:`damages`.
+        """
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken, or until others may have committed; return whether they may have."""
 
@@ -260,6 +269,7 @@ class Engine(Protocol):
         """Release everything; harmless when repeated."""
 
 
-def _checksum(text: str) -> bytes:
+def checksum_of(text: str) -> bytes:
+    """Return the BLAKE2b sum of a text."""
     # Bytes that are no text are read as lone surrogates; they have to reach the sum as they are.
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()

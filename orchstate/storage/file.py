@@ -41,7 +41,7 @@ from orchstate.storage.connection import (
     unopened,
 )
 from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
-from orchstate.storage.presence import Presence, check_companions, log_at, remember
+from orchstate.storage.presence import Presence, check_companions, is_interrupted, log_at, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -99,13 +99,15 @@ class StoreFile:
         self._log: tuple[int, int] | None = None
         # Its path is looked at with every use.
         self._log_path = f"{path}-wal" if path else ""
+        self._is_in_memory = path is None
         self._lock = FairLock(path.with_name(f"{path.name}.lock")) if path and not read_only else None
-        made = prepare(path, read_only=read_only) if path else ()
+        # What was moved away for a moment is not to be made anew.
+        self._made = prepare(path, read_only=read_only) if path and not is_interrupted(path) else ()
         try:
             self._set_up(mode)
         except BaseException as error:
             self._close_connections(patience_s=None)
-            discard(made)
+            discard(self._made)
             if isinstance(error, sqlite3.Error):
                 raise unopened(error, path, read_only=read_only) from error
             raise
@@ -152,7 +154,7 @@ class StoreFile:
     def _check_log(self) -> None:
         """Open the file anew where its log was removed, replaced or made: others use another one now."""
         is_open = self._writing_or_none or self._reading_or_none
-        if not is_open or log_at(self._log_path) == self._log:
+        if self._is_in_memory or not is_open or log_at(self._log_path) == self._log:
             return
         # Of a file that is gone, with its log, what is open can still be read.
         if not (self._presence and self._presence.has_moved):
@@ -229,7 +231,7 @@ class StoreFile:
         """Wait for running statements and close the file: a child must inherit nothing of SQLite's."""
         self._write_mutex.acquire()
         self._read_mutex.acquire()
-        if self.path:
+        if not self._is_in_memory:
             self._close_connections(_FORK_PATIENCE_S)
 
     def after_fork_in_parent(self) -> None:
@@ -271,7 +273,7 @@ class StoreFile:
 
     @property
     def _reading(self) -> sqlite3.Connection:
-        if self.path is None:
+        if self._is_in_memory:
             return self._writing
         if self._reading_or_none is None:
             self._reading_or_none = self._connected(read_only=True)

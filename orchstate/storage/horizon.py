@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.errors import CorruptStoreError, NotFoundError
 from orchstate.models.intent import Origin
+from orchstate.storage.losses import check_lost
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,13 +73,13 @@ def compactions(query: Query) -> list[Compaction]:
     CorruptStoreError
         If the row of one is damaged.
     """
-    return [_compaction(values) for values in _rows(query, f"{_SELECT} ORDER BY n")]
+    return [compaction_from(values) for values in _rows(query, f"{_SELECT} ORDER BY n")]
 
 
 def last_compaction(query: Query) -> Compaction | None:
     """Return the compaction that counts, None if there was none; raises as :func:`compactions` does."""
     rows = _rows(query, f"{_SELECT} ORDER BY n DESC LIMIT 1")
-    return _compaction(rows[0]) if rows else None
+    return compaction_from(rows[0]) if rows else None
 
 
 def removed_by_compactions(query: Query) -> int:
@@ -100,6 +101,7 @@ def check_moment(query: Query, seq: int) -> None:
     last = last_compaction(query)
     if last is not None and not last.has(seq):
         raise _gone(last, f"What the store was at revision {seq}", seq)
+    check_lost(query, seq)
 
 
 def check_time(query: Query, seq: int | None, shown: str) -> None:
@@ -114,6 +116,8 @@ def check_time(query: Query, seq: int | None, shown: str) -> None:
     shown
         The time, for the message.
     """
+    if seq:
+        check_lost(query, seq)
     last = last_compaction(query)
     # Between a snapshot's revision and the next one that is left others may have been.
     if last is not None and (seq or 0) < last.horizon:
@@ -146,7 +150,14 @@ def _values(done: Compaction) -> list[Any]:
     return [done.n, done.at_us, *done.origin, *numbers, json.dumps(done.kept), json.dumps(done.lost)]
 
 
-def _compaction(found: tuple[Any, ...]) -> Compaction:
+def compaction_from(found: Sequence[Any]) -> Compaction:
+    """Return the compaction in a row.
+
+    Raises
+    ------
+    CorruptStoreError
+        If it is damaged.
+    """
     *values, checksum = found
     if _checksum(values) != checksum:
         raise CorruptStoreError(

@@ -12,10 +12,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from orchstate.errors import StoreWriteError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HEAD: Final = struct.Struct("<II")
+_ID: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FORMAT: Final = "orchstate.outbox"
 _VERSION: Final = 1
 # Hardly an edit comes near it; keeps a damaged length from asking for gigabytes.
@@ -48,13 +50,22 @@ class Scan:
         The payloads, in order.
     end
         Where the last sound record ends, in bytes.
-    damaged_bytes
-        Bytes *between* sound records that are none; a torn tail does not count.
+    damaged
+        The bytes that are part of no sound record; a torn tail does not count.
+    torn
+        The tail, if it is the beginning of a record: its process died in writing it, so it was not
+        accepted; or the file was cut off.
     """
 
     records: tuple[bytes, ...]
     end: int
-    damaged_bytes: int
+    damaged: bytes
+    torn: bytes
+
+    @property
+    def damaged_bytes(self) -> int:
+        """How many bytes are damaged."""
+        return len(self.damaged)
 
 
 class Journal(Protocol):
@@ -114,6 +125,8 @@ class Outbox:
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._start = self._size = os.fstat(self._fd).st_size
         self._is_torn = False
+        self.is_doubtful = False
+        """Whether its header, which says for which store it is, cannot be read."""
 
     @classmethod
     def create(cls, folder: Path, *, store_id: str, writer: str) -> Outbox:
@@ -203,7 +216,8 @@ class Outbox:
     def records(self) -> Scan:
         """Return the sound records behind the header, cutting nothing."""
         found = scan(self._read())
-        return Scan(found.records[1:], found.end, found.damaged_bytes)
+        has_header = bool(found.records) and _is_header(found.records[0])
+        return replace(found, records=found.records[has_header:])
 
     def close(self, *, keep: bool) -> None:
         """Release the file; removed unless it is kept for adoption."""
@@ -244,8 +258,8 @@ class Outbox:
 def adopt_all(folder: Path, *, store_id: str) -> Iterator[Outbox]:
     """Yield the outboxes of dead processes of this user, locked by us until closed.
 
-    Files of other users, of another store, or of a newer version are left alone. A file
-    without a readable header is set aside.
+    Files of other users, of another store, or of a newer version are left alone. One whose
+    header is damaged is doubtful: it may be for another store.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         outbox = _try_adopt(path, store_id)
@@ -259,20 +273,31 @@ def scan(data: bytes) -> Scan:
     Examples
     --------
     >>> scan(b"")
-    Scan(records=(), end=0, damaged_bytes=0)
+    Scan(records=(), end=0, damaged=b'', torn=b'')
     """
     records: list[bytes] = []
-    position = end = damaged = 0
+    damaged = b""
+    position = end = 0
     while position + _HEAD.size <= len(data):
         payload = _payload_at(data, position)
         if payload is None:
             # Look for the next sound record: what lies between is damage, not a torn tail.
             position += 1
             continue
-        damaged += position - end
+        damaged += data[end:position]
         records.append(payload)
         position = end = position + _HEAD.size + len(payload)
-    return Scan(tuple(records), end, damaged)
+    tail = data[end:]
+    if len(tail) < _HEAD.size:
+        return Scan(tuple(records), end, damaged, tail)
+    length, checksum = _HEAD.unpack_from(tail)
+    rest = tail[_HEAD.size :]
+    if rest and _checksum(rest) == checksum:
+        # Of the last record, the length alone is damaged.
+        return Scan((*records, rest), len(data), damaged, b"")
+    if len(rest) < length <= MAX_RECORD_BYTES:
+        return Scan(tuple(records), end, damaged, tail)
+    return Scan(tuple(records), end, damaged + tail, b"")
 
 
 def store_of(found: Scan) -> str:
@@ -280,6 +305,17 @@ def store_of(found: Scan) -> str:
     if not found.records or not _is_header(found.records[0]):
         return ""
     return str(json.loads(found.records[0]).get("store", ""))
+
+
+def ids_in(data: bytes) -> tuple[str, ...]:
+    """Return what may be ids of documents in damaged bytes.
+
+    Examples
+    --------
+    >>> ids_in(b'"6ba7b812-9dad-11d1-80b4-00c04fd430c8",{"seed"')
+    ('6ba7b812-9dad-11d1-80b4-00c04fd430c8',)
+    """
+    return tuple(dict.fromkeys(found.decode() for found in _ID.findall(data)))
 
 
 def _payload_at(data: bytes, position: int) -> bytes | None:
@@ -319,15 +355,12 @@ def _try_adopt(path: Path, store_id: str) -> Outbox | None:
     records = scan(data).records
     if records[:1] == (expected,):
         return outbox
-    if _record(expected).startswith(data):
-        # Its process died before it could accept anything.
-        outbox.close(keep=False)
-    elif not records or not _is_header(records[0]):
-        logger.error("The outbox %s is damaged and is kept for inspection.", outbox.set_aside())
-    else:
-        outbox.close(keep=True)
-        if len(records) > 1:
-            logger.warning("The outbox %s is not for this store and is kept. Run: orchstate doctor", path)
+    if not records or not _is_header(records[0]):
+        outbox.is_doubtful = True
+        return outbox
+    outbox.close(keep=True)
+    if len(records) > 1:
+        logger.warning("The outbox %s is not for this store and is kept. Run: orchstate doctor", path)
     return None
 
 

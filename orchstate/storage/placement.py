@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import stat
 import sys
@@ -17,19 +18,16 @@ if TYPE_CHECKING:
 
 JournalMode = Literal["wal", "truncate"]
 
-_NETWORK: Final = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "fuse.sshfs",
-    "9p",
-    "afs",
-    "ceph",
-    "glusterfs",
-    "lustre",
+# Where other machines may have the file open too, or the host of this one: WAL needs memory that all share.
+_NETWORK: Final = frozenset(
+    "9p afs beegfs ceph cifs drvfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs prl_fs smb3 smbfs vboxsf "
+    "virtiofs vmhgfs".split()
 )
+# File systems of programs: most are far away, and few share memory. These are disks.
+_FUSE, _LOCAL_FUSE = "fuse", frozenset(("fuseblk", "fuse.mergerfs", "fuse.fuse-overlayfs", "fuse.bindfs"))
+
+# Below it there is a warning: some thousand edits more, or one large one, and the disk is full.
+LITTLE_SPACE_BYTES: Final = 10 * 1024 * 1024
 
 
 def prepare(path: Path, *, read_only: bool) -> tuple[Path, ...]:
@@ -157,10 +155,22 @@ def has_wal_fix(version: tuple[int, int, int]) -> bool:
 
 def is_network(path: Path) -> bool:
     """Whether a path lies on a network file system; only Linux can tell, others say no."""
-    return sys.platform == "linux" and _mount_type(path) in _NETWORK
+    return sys.platform == "linux" and is_remote(mount_type(path))
 
 
-def _mount_type(path: Path) -> str:
+def is_remote(kind: str) -> bool:
+    """Whether a type of file system is one that others than the processes of this machine may use.
+
+    Examples
+    --------
+    >>> is_remote("ext4"), is_remote("nfs4"), is_remote("fuse.sshfs"), is_remote("fuseblk")
+    (False, True, True, False)
+    """
+    return kind in _NETWORK or (kind.startswith(_FUSE) and kind not in _LOCAL_FUSE)
+
+
+def mount_type(path: Path) -> str:
+    """Return the type of the file system that a path lies on, ``""`` if that cannot be seen."""
     real = path.absolute().resolve()
     best, kind = "", ""
     try:
@@ -169,7 +179,8 @@ def _mount_type(path: Path) -> str:
         return ""
     for line in lines:
         _, mount, fs_type, *_ = line.split(" ")
-        mount = mount.replace("\\040", " ")
+        # Spaces, tabs, line breaks and backslashes stand there in octal.
+        mount = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), mount)
         if real.is_relative_to(mount) and len(mount) >= len(best):
             best, kind = mount, fs_type
     return kind

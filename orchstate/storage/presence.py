@@ -40,6 +40,9 @@ _NO_STORE: Final = ("not a database", "no such table", "no such column")
 # may have been written once more in the same step.
 DOUBT_NS: Final = 2_000_000_000
 
+# The end of the name of a new file that is whole, and about to replace a damaged one.
+READY: Final = ".salvaged"
+
 
 class Content(NamedTuple):
     """What was in the file when it was looked at last.
@@ -263,6 +266,11 @@ def outboxes(path: Path) -> Path:
 def has_companions(path: Path) -> bool:
     """Whether SQLite left something beside a file that it would put into it."""
     return any(_size_of(path.with_name(f"{path.name}{suffix}")) for suffix in ("-journal", "-wal"))
+
+
+def is_interrupted(path: Path) -> bool:
+    """Whether somebody died while replacing a damaged file: a whole one lies beside it."""
+    return path.with_name(f"{path.name}{READY}").exists()
 
 
 def remember(lock: FileLock, store_id: str) -> None:

@@ -72,6 +72,8 @@ _STEPS: Final = (
             removed_in_all INTEGER NOT NULL, kept TEXT NOT NULL, lost TEXT NOT NULL,
             checksum BLOB NOT NULL)""",
     ),
+    # What else must not be believed unseen: how far writers had got. Rows of before have no sum.
+    ("ALTER TABLE applied ADD COLUMN checksum BLOB NOT NULL DEFAULT x''",),
 )
 
 

@@ -12,10 +12,11 @@ How the file is opened, locked, watched and kept from forks is in :mod:`orchstat
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
@@ -29,7 +30,7 @@ from orchstate.storage.connection import (
     translated,
 )
 from orchstate.storage.engine import Commit, Decision
-from orchstate.storage.file import StoreFile
+from orchstate.storage.mending import MendedFile
 from orchstate.storage.pieces import Pieces, Reader
 from orchstate.storage.placement import discard, durable, prepare
 from orchstate.storage.presence import log_at
@@ -53,8 +54,14 @@ class Compacted(NamedTuple):
     bytes_after: int
 
 
-class SqliteEngine(StoreFile):
-    """A store in a SQLite file, or in memory; how it is opened says :class:`StoreFile`.
+logger = logging.getLogger(__name__)
+
+# Rows that are verified between two looks at what else there is to do.
+_REREAD_AT_ONCE: Final = 500
+
+
+class SqliteEngine(MendedFile):
+    """A store in a SQLite file, or in memory; how it is opened says :class:`~.file.StoreFile`.
 
     Examples
     --------
@@ -92,6 +99,12 @@ class SqliteEngine(StoreFile):
         """
         if self.read_only:
             raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to edit.")
+        commit = self.mended(lambda: self._commit_locked(writer, intents, decide))
+        if commit.revisions:
+            self._bell.ring()
+        return commit
+
+    def _commit_locked(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         with self._write_mutex:
             self._check_place()
             try:
@@ -101,8 +114,6 @@ class SqliteEngine(StoreFile):
                     self._check_arrived(commit)
             except sqlite3.Error as error:
                 raise translated(error, self.path) from error
-        if commit.revisions:
-            self._bell.ring()
         return commit
 
     def _check_arrived(self, commit: Commit) -> None:
@@ -140,7 +151,8 @@ class SqliteEngine(StoreFile):
             decisions[intent.n] = decision
             revisions += made
         if done != was_done:
-            run("INSERT OR REPLACE INTO applied VALUES (?, ?)", [writer, done])
+            values = [writer, done, tables.applied_sum(writer, done)]
+            run("INSERT OR REPLACE INTO applied (writer, n, checksum) VALUES (?, ?, ?)", values)
         if revisions:
             run("UPDATE clock SET seq = ?", [before + len(revisions)])
         return Commit(before, revisions, decisions)
@@ -199,8 +211,7 @@ class SqliteEngine(StoreFile):
         )
 
     def _applied(self, writer: str) -> int:
-        row = self._writing.execute("SELECT n FROM applied WHERE writer = ?", [writer]).fetchone()
-        return row[0] if row else 0
+        return tables.applied(self._meeting, writer)
 
     def _outcome(self, writer: str, n: int) -> Decision:
         sql = "SELECT outcome, reason, error FROM parked WHERE writer = ? AND n = ?"
@@ -230,12 +241,39 @@ class SqliteEngine(StoreFile):
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
-        return tables.Live(self._reader) if seq is None else tables.Past(self._reader, seq)
+        return tables.Live(self._reader, self.damages) if seq is None else tables.Past(self._reader, seq)
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
-        found = self.query("SELECT n FROM applied WHERE writer = ?", [writer])
-        return found[0][0] if found else 0
+        return tables.applied(self._reader, writer)
+
+    def reread(self) -> Iterator[list[Row]]:
+        """Yield all present rows, verified again, a few at a time; damaged ones are written anew.
+
+        What is damaged beyond help is named in :attr:`damages`.
+        """
+        self.inspect()
+        last, is_more = "", True
+        while is_more:
+            rows, damaged, after = tables.Live(self._reader, self.damages).reread(last, _REREAD_AT_ONCE)
+            if damaged and not self.read_only:
+                self._mend_rows(damaged)
+            yield rows
+            last, is_more = after, after != last
+
+    def _mend_rows(self, rows: Sequence[Row]) -> None:
+        try:
+            with self._write_mutex, self._locked(), transaction(self._writing):
+                tables.mend(self._writing, self._meeting, rows, self._pieces)
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+        logger.warning("%d damaged rows were written anew from the history.", len(rows))
+
+    def name_of(self, id: str) -> str:
+        """Return kind and name of a document as messages of damage show them, ``""`` if there is none."""
+        for kind, name in self.query("SELECT kind, name FROM doc WHERE id = ?", [id]):
+            return f"{kind} {name!r}"
+        return ""
 
     # -- care -----------------------------------------------------------------------
 

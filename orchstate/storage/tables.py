@@ -8,21 +8,23 @@ What is long in a row stands elsewhere, see :mod:`orchstate.storage.pieces`; her
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
 from orchstate.models.intent import Origin
 from orchstate.models.names import name_key
-from orchstate.storage.engine import Revision, Row
+from orchstate.storage.engine import Revision, Row, checksum_of
 from orchstate.storage.horizon import check_moment, removed_by_compactions
+from orchstate.storage.losses import count_lost
 from orchstate.storage.pieces import LIMIT, is_packed
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchstate.models.intent import Intent
+    from orchstate.storage.damages import Damages
     from orchstate.storage.engine import Write
     from orchstate.storage.pieces import Pieces, Reader
 
@@ -77,6 +79,8 @@ _PAST: Final = (
 _PAST_SEQS: Final = f"{_IDS} SELECT rev.seq FROM ids JOIN rev ON rev.seq = {_LAST}"  # noqa: S608
 _PAST_IDS: Final = f"""{_IDS} SELECT ids.id FROM ids JOIN rev ON rev.seq = {_LAST}
     WHERE rev.kind = ? OR (SELECT kind FROM rev WHERE rev.seq = {_FIRST}) = ?"""  # noqa: S608
+_APPLIED_BY_HISTORY: Final = """SELECT max(coalesce((SELECT max(n) FROM rev WHERE writer = ?), 0),
+    coalesce((SELECT max(n) FROM parked WHERE writer = ?), 0))"""
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -84,8 +88,9 @@ _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 class Live:
     """The documents as they are at the moment of each call."""
 
-    def __init__(self, read: Reader) -> None:
+    def __init__(self, read: Reader, damages: Damages | None = None) -> None:
         self._read = read
+        self._damages = damages
 
     def get(self, id: str) -> Row | None:
         """Return the row of an id, also of a deleted document.
@@ -114,7 +119,7 @@ class Live:
             try:
                 row = self._verified(found)
             except CorruptStoreError as error:
-                logger.error("%s", error)
+                self._report(error, found)
                 continue
             if _lives(row, kind):
                 yield row
@@ -124,7 +129,7 @@ class Live:
         return [str(id) for (id,) in self._read(_GONE, [kind])]
 
     def _verified(self, found: tuple[Any, ...]) -> Row:
-        row = _row(self._read, found)
+        row = row_from(self._read, found)
         if row.checksum() == found[_ROW_LENGTH]:
             return row
         now = self._read(f"{_DOC} WHERE id = ?", [row.id]) if is_packed(found[_BODY]) else ()
@@ -136,11 +141,39 @@ class Live:
     def _from_history(self, damaged: Row) -> Row:
         sql = f"{_REV} WHERE id = ? ORDER BY seq DESC LIMIT 1"
         for values in self._read(sql, [damaged.id]):
-            revision = _revision(self._read, values)
+            revision = revision_from(self._read, values)
             if _is_sound(revision, values):
                 logger.warning("%s is damaged and was read from the history.", _described(revision.row))
                 return revision.row
         raise _damage(damaged)
+
+    def _names(self, damaged: Row) -> set[tuple[str, str]]:
+        """Return what a damaged row, and earlier ones of its document, say that it is called."""
+        earlier = (revision.row for revision in revisions(self._read, 0, until=None, id=damaged.id))
+        return {(row.kind, row.name) for row in (damaged, *earlier)}
+
+    def reread(self, after: str, count: int) -> tuple[list[Row], list[Row], str]:
+        """Return so many present rows behind an id, those among them that are damaged, and the last id.
+
+        A damaged one is as its history says; what cannot be read is named in the damages, and left out.
+        """
+        rows, mended, last = [], [], after
+        for found in self._read(f"{_DOC} WHERE id > ? ORDER BY id LIMIT ?", [after, count]):
+            last = str(found[0])
+            try:
+                row = self._verified(found)
+            except CorruptStoreError as error:
+                self._report(error, found)
+                continue
+            rows.append(row)
+            if row != row_from(self._read, found):
+                mended.append(row)
+        return rows, mended, last
+
+    def _report(self, error: CorruptStoreError, found: tuple[Any, ...]) -> None:
+        logger.error("%s", error)
+        if self._damages is not None:
+            self._damages.add(error, self._names(row_from(self._read, found)))
 
 
 class Met(Live):
@@ -180,7 +213,7 @@ class Past:
         """
         sql = f"{_REV} WHERE id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
         found = self._read(sql, [id, self._seq])
-        revisions = [(_revision(self._read, values), values) for values in found]
+        revisions = [(revision_from(self._read, values), values) for values in found]
         check_moment(self._read, self._seq)
         for revision, values in revisions:
             if not _is_sound(revision, values):
@@ -238,7 +271,7 @@ def revision(read: Reader, id: str, number: int) -> Revision | None:
         If it is damaged.
     """
     for values in read(f"{_REV} WHERE id = ? AND revision = ?", [id, number]):
-        found = _revision(read, values)
+        found = revision_from(read, values)
         if not _is_sound(found, values):
             raise _damage(found.row)
         return found
@@ -312,6 +345,51 @@ def _values(revision: Revision) -> tuple[list[Any], list[Any]]:
     )
 
 
+def put(
+    connection: sqlite3.Connection, rows: Iterable[Row], revisions: Iterable[Revision], pieces: Pieces
+) -> list[Row]:
+    """Fill empty tables; returns the rows that found no place, since another document has their name."""
+    for revision in revisions:
+        past = _values(revision)[1]
+        past[_BODY], past[_DIFF] = (pieces.packed(connection, past[at]) for at in (_BODY, _DIFF))
+        connection.execute(_INSERT_REV, past)
+    return [row for row in rows if not _put_row(connection, row, pieces)]
+
+
+def _put_row(connection: sqlite3.Connection, row: Row, pieces: Pieces) -> bool:
+    stored = row._replace(body=pieces.packed(connection, row.body))
+    try:
+        connection.execute(_INSERT_DOC, [*stored, row.checksum(), name_key(row.name)])
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def applied(read: Reader, writer: str) -> int:
+    """Return the number of the last intent of a writer that has an outcome, 0 if none."""
+    for n, checksum in read("SELECT n, checksum FROM applied WHERE writer = ?", [writer]):
+        # Rows from before there were checksums have none.
+        if checksum in (b"", applied_sum(writer, n)):
+            return int(n)
+        logger.error("What was applied of writer %s is damaged, and was read from the history.", writer)
+        ((n,),) = read(_APPLIED_BY_HISTORY, [writer, writer])
+        return int(n)
+    return 0
+
+
+def applied_sum(writer: str, n: int) -> bytes:
+    """Return the checksum of what was applied of a writer."""
+    return checksum_of(f"applied\x1f{writer}\x1f{n}")
+
+
+def mend(connection: sqlite3.Connection, read: Reader, rows: Iterable[Row], pieces: Pieces) -> None:
+    """Write present rows anew that are damaged, unless somebody has written them meanwhile."""
+    for row in rows:
+        for found in read(f"{_DOC} WHERE id = ?", [row.id]):
+            if row_from(read, found).checksum() != found[_ROW_LENGTH]:
+                _put_row(connection, row, pieces)
+
+
 def free_name(connection: sqlite3.Connection, id: str) -> None:
     """Let another document have the name of this one, which is about to be written anew."""
     connection.execute(_FREE_NAME, [id])
@@ -320,20 +398,20 @@ def free_name(connection: sqlite3.Connection, id: str) -> None:
 def damaged(read: Reader) -> Iterator[str]:
     """Yield one sentence per row whose checksum or key does not fit, and per gap in the history."""
     for values in read(f"SELECT {_FIELDS}, checksum, name_key FROM doc", []):  # noqa: S608
-        row = _row(read, values)
+        row = row_from(read, values)
         if row.checksum() != values[_ROW_LENGTH]:
             yield f"The present row of {_described(row)} is damaged."
         elif name_key(row.name) != values[-1]:
             yield f"The present row of {_described(row)} is not found by its name."
     seqs = 0
     for values in read(f"{_REV} ORDER BY seq", []):
-        revision = _revision(read, values)
+        revision = revision_from(read, values)
         seqs += 1
         if not _is_sound(revision, values):
             yield f"The history of {_described(revision.row)} is damaged at {revision.row.seq}."
     ((last,),) = read("SELECT seq FROM clock", [])
-    removed = removed_by_compactions(read)
-    if seqs + removed != last:
+    removed, lost = removed_by_compactions(read), count_lost(read)
+    if seqs + removed + lost != last:
         compacted = f", {removed} were removed by compactions" if removed else ""
         yield f"The history has {seqs} revisions{compacted}, and the clock says {last}."
 
@@ -352,7 +430,7 @@ def packed_texts(read: Reader) -> Iterator[str]:
 
 def _sound(read: Reader, found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
     for values in found:
-        revision = _revision(read, values)
+        revision = revision_from(read, values)
         if _is_sound(revision, values):
             yield revision
         elif not _was_removed(read, values):
@@ -369,16 +447,18 @@ def _lives(row: Row, kind: str | None) -> bool:
     return not row.deleted and kind in (None, row.kind)
 
 
-def _row(read: Reader, values: Sequence[Any]) -> Row:
+def row_from(read: Reader, values: Sequence[Any]) -> Row:
+    """Return the row in a row of a table; not verified."""
     row = Row(*values[:_ROW_LENGTH])
     return row._replace(body=read.whole(row.body)) if is_packed(row.body) else row
 
 
-def _revision(read: Reader, values: Sequence[Any]) -> Revision:
+def revision_from(read: Reader, values: Sequence[Any]) -> Revision:
+    """Return the revision in a row of the history: row, checksum, change; not verified."""
     verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n = values[_ROW_LENGTH + 1 :]
     origin = Origin(actor, notebook, cell)
     whole = read.whole(diff) if is_packed(diff) else diff
-    return Revision(_row(read, values), verb, whole, at_us, committed_us, txn, label, origin, n)
+    return Revision(row_from(read, values), verb, whole, at_us, committed_us, txn, label, origin, n)
 
 
 def _is_sound(revision: Revision, values: Sequence[Any]) -> bool:

@@ -112,7 +112,7 @@ def test_an_answer_that_news_have_overtaken_is_not_shown(disk: Store, other: Ker
                     state._take_in()
                 return found
 
-        engine: Any = SimpleNamespace(snapshot=Slow)
+        engine: Any = SimpleNamespace(snapshot=Slow, damages=state.engine.damages)
         state._loader._engine = engine
         assert (store.configs["late"].seed, asked) == (2, ["late"])
 

@@ -14,7 +14,6 @@ from testbed.disk import small_files
 
 from orchstate.errors import StoreWriteError
 from orchstate.storage.outbox import (
-    DAMAGED_SUFFIX,
     MAX_RECORD_BYTES,
     RESET_BYTES,
     Outbox,
@@ -173,14 +172,16 @@ def test_a_file_torn_at_any_byte_gives_all_whole_records(outbox: Outbox) -> None
 def test_a_changed_bit_loses_its_record_alone(outbox: Outbox) -> None:
     data = outbox.path.read_bytes()
     everything = scan(data).records
+    last = len(data) - len(everything[-1]) - 8
     for position in range(len(data)):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         found = scan(bytes(changed))
         lost = [record for record in everything if record not in found.records]
-        assert len(lost) == 1
+        # Of the last record, a damaged length is found out and does not matter.
+        assert len(lost) == 1 or (not lost and position in range(last, last + 4))
         assert found.records == tuple(record for record in everything if record not in lost)
-        assert found.damaged_bytes > 0 or lost == [everything[-1]]
+        assert found.damaged_bytes > 0 or not lost
 
 
 def test_a_length_from_outer_space_asks_for_no_memory() -> None:
@@ -276,25 +277,15 @@ def test_the_outbox_of_a_newer_version_is_left_alone(outbox: Outbox, tmp_path: P
     assert newer.path.exists()
 
 
-def test_an_outbox_in_which_nothing_was_accepted_is_removed(outbox: Outbox) -> None:
-    outbox.reset()
-    header = outbox.path.read_bytes()
-    for size in range(len(header)):
-        folder = left_behind(outbox, header[:size])
-        assert adopted(folder) == []
-        assert list(folder.iterdir()) == []
-
-
-def test_an_outbox_whose_header_is_damaged_is_set_aside(
-    outbox: Outbox, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("harm", ["cut", "changed"])
+def test_an_outbox_whose_header_is_damaged_is_doubtful(harm: str, outbox: Outbox) -> None:
     data = bytearray(outbox.path.read_bytes())
     data[20] ^= 1
-    folder = left_behind(outbox, bytes(data))
-    assert adopted(folder) == []
-    assert [path.name for path in folder.iterdir()] == [f"w.outbox{DAMAGED_SUFFIX}"]
-    assert "is damaged and is kept for inspection" in caplog.text
-    assert adopted(folder) == []
+    folder = left_behind(outbox, bytes(data[:15] if harm == "cut" else data))
+    (found,) = adopt_all(folder, store_id="s")
+    assert found.is_doubtful
+    assert found.records().records == (() if harm == "cut" else PAYLOADS)
+    found.close(keep=False)
 
 
 def test_a_foreign_file_in_the_folder_is_no_outbox(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_wal_is_used_only_where_its_reset_is_safe(
     assert journal_mode(tmp_path / "store.db", version=version) == ("wal" if is_fixed else "truncate")
 
 
-@pytest.mark.parametrize("fs_type", ["nfs4", "nfs", "cifs", "fuse.sshfs", "9p"])
+@pytest.mark.parametrize("fs_type", ["nfs4", "nfs", "cifs", "fuse.sshfs", "fuse.rclone", "virtiofs", "9p"])
 def test_wal_is_not_used_on_a_network(fs_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = (
         f"/dev/vda / ext4 rw 0 0\nserver:/home /home {fs_type} rw 0 0\n/dev/vdb /home/local ext4 rw 0 0\n"
@@ -57,6 +57,12 @@ def test_wal_is_not_used_on_a_network(fs_type: str, monkeypatch: pytest.MonkeyPa
     assert not is_network(Path("/home/local/store.db"))
     assert not is_network(Path("/homestead/store.db"))
     assert journal_mode(Path("/home/me/store.db"), version=(3, 52, 0)) == "truncate"
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs", "overlay", "tmpfs", "zfs", "fuseblk"])
+def test_disks_count_as_local(fs_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self, **options: f"x /files {fs_type} rw 0 0\n")
+    assert not is_network(Path("/files/store.db"))
 
 
 def test_a_mount_with_a_space_in_its_name_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,99 @@
+"""Adoption: what processes that died had accepted is committed by the next one that opens the store."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from orchstate.errors import CorruptStoreError, OrchstateError
+from orchstate.models.intent import Intent
+from orchstate.state.state import adopted
+from orchstate.storage.losses import in_words
+from orchstate.storage.outbox import adopt_all, ids_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from orchstate.state.kinds import Kinds
+    from orchstate.storage.outbox import Outbox, Scan
+    from orchstate.storage.sqlite import SqliteEngine
+
+logger = logging.getLogger(__name__)
+
+
+def adopt(folder: Path, engine: SqliteEngine, kinds: Kinds) -> int:
+    """Commit what is left in the outboxes of dead processes; returns how many edits that were.
+
+    What is damaged in them is logged, named in the engine's damages, and kept.
+    """
+    return sum(_adopt(outbox, engine, kinds) for outbox in adopt_all(folder, store_id=engine.store_id))
+
+
+def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
+    found = outbox.records()
+    intents, reason = _intents(found.records)
+    if outbox.is_doubtful and not (found.records or found.damaged or engine.applied(outbox.writer)):
+        # Its process died before it could accept anything.
+        outbox.close(keep=False)
+        return 0
+    if outbox.is_doubtful and not _knows_some_of(engine, intents):
+        _tell(engine, f"cannot be read. It is kept for inspection: {str(outbox.set_aside())!r}.", ())
+        return 0
+    try:
+        decisions = adopted(intents, engine, kinds, outbox.writer)
+    except (OrchstateError, ValueError) as error:
+        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
+        outbox.close(keep=True)
+        return 0
+    for refused in (decision for decision in decisions if decision.reason):
+        message = f"An edit of a process that had died was not committed: {refused.reason}"
+        logger.warning("%s", message)
+        if engine.damages:
+            # What it was about may have been lost.
+            engine.damages.add(CorruptStoreError(message))
+    if reason:
+        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, reason)
+        outbox.close(keep=True)
+    elif found.damaged or found.torn:
+        _tell_of_damage(found, intents, outbox, engine)
+    outbox.close(keep=False)
+    return len(decisions)
+
+
+def _intents(records: Sequence[bytes]) -> tuple[list[Intent], ValueError | None]:
+    """Return the intents of an outbox, up to one that cannot be understood, and why."""
+    intents: list[Intent] = []
+    for record in records:
+        try:
+            intents.append(Intent.decode(record))
+        except ValueError as error:
+            return intents, error
+    return intents, None
+
+
+def _knows_some_of(engine: SqliteEngine, intents: Iterable[Intent]) -> bool:
+    """Whether intents are about this store's documents, so that their outbox is one of this store."""
+    ids = {operation.id for intent in intents for operation in intent.operations}
+    return any(engine.name_of(id) for id in ids)
+
+
+def _tell_of_damage(found: Scan, intents: Sequence[Intent], outbox: Outbox, engine: SqliteEngine) -> None:
+    numbers = [intent.n for intent in intents]
+    first, last = (numbers[0], numbers[-1]) if numbers else (1, 0)
+    lost = sorted(set(range(min(first, engine.applied(outbox.writer) + 1), last)) - set(numbers))
+    which = [f"its edits {in_words(lost)}"] * bool(lost) + [f"what it had accepted after its edit {last}"]
+    if found.damaged:
+        kept = f"The file is kept for inspection: {str(outbox.set_aside())!r}."
+        what = f"had {found.damaged_bytes} damaged bytes, which may have been edits. {kept}"
+    else:
+        what = "ends in the middle of an edit: its process died in accepting it, or the file was cut off."
+    _tell(engine, f"{what} Lost may be {' and '.join(which)}.", ids_in(found.damaged + found.torn))
+
+
+def _tell(engine: SqliteEngine, what: str, ids: tuple[str, ...]) -> None:
+    names = (f"{engine.name_of(id)} ({id})" if engine.name_of(id) else id for id in ids)
+    concerns = f" It concerns: {', '.join(names)}." if ids else ""
+    error = CorruptStoreError(f"The outbox of a process that had died {what}{concerns}", ids=ids)
+    logger.error("%s", error)
+    engine.damages.add(error)

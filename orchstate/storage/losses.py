@@ -1,0 +1,134 @@
+"""Losses: what damage took from a store, as it is noted in what was saved of it.
+
+The note says which seqs are missing, so that nobody looks for them again, and which
+documents are gone, so that they are not taken for ones that never were.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from orchstate.errors import CorruptStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+
+# What the keys of such notes in the table of what is fixed begin with; the rest orders them.
+PREFIX: Final = "salvage "
+_NOTES: Final = f"SELECT key, value FROM meta WHERE key LIKE '{PREFIX}%'"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A document that is not what it was.
+
+    Parameters
+    ----------
+    id, kind, name
+        Which; ``""`` where that is not known.
+    what
+        What happened to it, as a sentence.
+    is_gone
+        Whether nothing of it is left.
+    """
+
+    id: str
+    kind: str
+    name: str
+    what: str
+    is_gone: bool = False
+
+
+def lost_seqs(meta: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run of seqs that earlier damage took."""
+    for report in reports(meta):
+        yield from ((start, end) for start, end in report["seqs"])
+
+
+def reports(meta: dict[str, str]) -> list[dict[str, Any]]:
+    """Return what was noted of each earlier damage, oldest first."""
+    return [json.loads(meta[key]) for key in sorted(meta) if key.startswith(PREFIX)]
+
+
+def lost_names(meta: dict[str, str]) -> Iterator[tuple[str, Loss]]:
+    """Yield the documents of which nothing is left, and where the damaged file was kept."""
+    for found in reports(meta):
+        losses = (Loss(**loss) for loss in found["lost"])
+        yield from ((found["kept"], loss) for loss in losses if loss.is_gone)
+
+
+def note(seqs: Sequence[int], count: int, until: int, kept: str, losses: Iterable[Loss]) -> str:
+    """Return what is noted of damage in what was saved.
+
+    Parameters
+    ----------
+    seqs
+        Of the revisions that are known to be missing.
+    count
+        How many are missing; more, where a compaction had removed others.
+    until
+        Number of the last commit by then.
+    kept
+        Name of the damaged file, ``""`` if it was not moved.
+    losses
+        What is not as it was.
+    """
+    lost = [asdict(loss) for loss in losses]
+    return json.dumps({"kept": kept, "seqs": list(runs(seqs)), "count": count, "until": until, "lost": lost})
+
+
+def count_lost(query: Query) -> int:
+    """Return how many revisions were lost in damage."""
+    return sum(report["count"] for report in reports(dict(query(_NOTES, []))))
+
+
+def check_lost(query: Query, seq: int) -> None:
+    """Refuse a moment of which revisions were lost in damage.
+
+    Raises
+    ------
+    CorruptStoreError
+        If that is so.
+    """
+    for report in reports(dict(query(_NOTES, []))):
+        first = min((start for start, _ in report["seqs"]), default=1)
+        if report["count"] and first <= seq < report["until"]:
+            raise CorruptStoreError(
+                f"What the store was at {seq} is not certain: changes between {first} and {report['until']} "
+                f"were lost in damage. The nearest certain moments are {first - 1} and {report['until']}."
+            )
+
+
+def in_words(numbers: Iterable[int]) -> str:
+    """Return ascending numbers as people write them.
+
+    Examples
+    --------
+    >>> in_words([1, 2, 3, 7])
+    '1-3, 7'
+    """
+    return ", ".join(f"{start}" if start == end else f"{start}-{end}" for start, end in runs(numbers))
+
+
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run in ascending numbers.
+
+    Examples
+    --------
+    >>> list(runs([1, 2, 3, 7]))
+    [(1, 3), (7, 7)]
+    """
+    start = end = None
+    for number in numbers:
+        if end is not None and number == end + 1:
+            end = number
+            continue
+        if start is not None and end is not None:
+            yield start, end
+        start = end = number
+    if start is not None and end is not None:
+        yield start, end

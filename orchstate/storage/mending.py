@@ -1,0 +1,199 @@
+"""Mending: a store's file in which damage is found before it does harm, and left behind.
+
+The structure of the file is checked at every opening; what SQLite would take for sound
+although it is not, its log and its journal, before it does so. Damage that is met later is
+dealt with where it is met: what is sound is salvaged, and what was to be done is done again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, TypeVar
+
+from orchstate.errors import CorruptStoreError, StoreError
+from orchstate.storage import schema
+from orchstate.storage.connection import connect, fetch, translated
+from orchstate.storage.damages import Damages
+from orchstate.storage.file import StoreFile
+from orchstate.storage.losses import lost_names
+from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
+from orchstate.storage.remains import FAR
+from orchstate.storage.salvage import (
+    has_damage_beside,
+    holds_a_store,
+    is_damage,
+    is_doubtful,
+    is_misread,
+    is_unopenable,
+    remembered_store,
+    salvage,
+    salvage_into,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from orchstate.storage.engine import Row
+    from orchstate.storage.placement import JournalMode
+    from orchstate.storage.salvage import Salvaged
+
+_Done = TypeVar("_Done")
+
+
+class MendedFile(StoreFile):
+    """A store's file that is mended when it is found damaged; see :class:`StoreFile`.
+
+    Attributes
+    ----------
+    damages
+        What was found damaged, here and since it was opened.
+    salvaged
+        What became of the file when it was damaged as a whole, None if it was not.
+    known_rows
+        Returns rows that are known from before, should the file be damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        read_only: bool = False,
+        mode: JournalMode | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.damages = Damages()
+        self.salvaged: Salvaged | None = None
+        self.known_rows: Callable[[], Iterable[Row]] = tuple
+        super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
+
+    def inspect(self) -> None:
+        """Look whether the structure of the file is sound, and salvage what is in it if not.
+
+        Raises
+        ------
+        CorruptStoreError
+            If it is not, and nothing could be salvaged.
+        """
+        found = [str(line) for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
+        ((seq, last),) = self.query("SELECT seq, (SELECT coalesce(max(seq), 0) FROM rev) FROM clock")
+        if not last <= seq < last + FAR:
+            found.append("the clock is wrong")
+        if found:
+            self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
+
+    def salvage(self) -> Salvaged | None:
+        """Begin a new file with all that is sound in this one, damaged or not; None if others just did.
+
+        Raises
+        ------
+        CorruptStoreError
+            If there is nothing of a store in it.
+        """
+        self.salvaged = None
+        self._mend(sqlite3.DatabaseError("malformed, or thought to be"))
+        return self.salvaged
+
+    def mended(self, do: Callable[[], _Done]) -> _Done:
+        """Do something; where it meets damage, mend the file and do it again."""
+        try:
+            return do()
+        except StoreError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, sqlite3.Error) and is_damage(cause)):
+                raise
+            self._mend(cause)
+        return do()
+
+    def _read(self, read: Callable[[sqlite3.Connection], _Done]) -> _Done:
+        # Named, since a lambda has no arguments for super() to find.
+        again = super()._read
+        return self.mended(lambda: again(read))
+
+    def _mend(self, error: sqlite3.Error) -> None:
+        """Go on in a file with all that is sound; called without the store's lock."""
+        path, presence = self.path, self._presence
+        if not (path and presence):
+            raise translated(error, path) from error
+        with self._write_mutex, self._read_mutex:
+            if presence is not self._presence:
+                # Another thread was faster.
+                return
+            if presence.has_moved:
+                # And here another process.
+                presence.follow()
+                self._reopen()
+                return
+            self._salvage(path, path.stat().st_ino, error)
+            if not self._is_in_memory:
+                self._presence = None
+                self._presence = Presence(path, self._writing, self.store_id)
+                self._remember_losses(self._writing)
+            self._version = -1
+
+    def _set_up(self, mode: JournalMode | None) -> None:
+        path = self.path
+        if path is None or self._made:
+            super()._set_up(mode)
+            return
+        check_companions(path, path.with_name(f"{path.name}.lock"))
+        remembered = remembered_store(path)
+        file = path.stat().st_ino if path.exists() else 0
+        try:
+            self._set_up_sound(path, mode, remembered)
+        except (sqlite3.DatabaseError, StoreError) as error:
+            self._close_connections(patience_s=None)
+            if not (is_unopenable(error) or (remembered and is_doubtful(error, path))):
+                raise
+            if not (remembered or holds_a_store(path)):
+                raise
+            self._salvage(path, file, error)
+            if not self._is_in_memory:
+                super()._set_up(mode)
+        if not self._is_in_memory:
+            self._remember_losses(self._writing)
+
+    def _set_up_sound(self, path: Path, mode: JournalMode | None, remembered: str) -> None:
+        """Do what :class:`StoreFile` does, and refuse what SQLite would take for sound."""
+        if remembered or is_interrupted(path):
+            with self._locked():
+                if is_interrupted(path) or has_damage_beside(path):
+                    raise CorruptStoreError(f"{str(path)!r} is malformed.")
+                if not path.stat().st_size and not has_companions(path):
+                    raise CorruptStoreError(f"{str(path)!r} is malformed: it is empty.")
+        super()._set_up(mode)
+        if is_misread(self.store_id, remembered):
+            raise CorruptStoreError("The store's file has lost its id.")
+
+    def _salvage(self, path: Path, file: int, error: Exception) -> None:
+        """Have a sound file instead of a damaged one, unless somebody was faster."""
+        remembered = remembered_store(path)
+        with self._locked():
+            self._close_connections(patience_s=None)
+            if path.exists() and path.stat().st_ino != file:
+                return
+            try:
+                done = self._salvage_in_memory(path, remembered) if self.read_only else self._replace(path)
+            except CorruptStoreError as nothing:
+                raise (nothing if remembered and is_unopenable(error) else error) from error
+        self.salvaged = done
+        self.damages.add(done.error())
+
+    def _replace(self, path: Path) -> Salvaged:
+        seq = self._presence.seq if self._presence else 0
+        return salvage(path, store_id=remembered_store(path), known=self.known_rows(), seq=seq)
+
+    def _salvage_in_memory(self, path: Path, remembered: str) -> Salvaged:
+        connection = connect(None, read_only=False, timeout_s=0)
+        done = salvage_into(connection, path, store_id=remembered)
+        self._writing_or_none = self._reading_or_none = connection
+        self._is_in_memory, self._presence, self._log = True, None, None
+        self.store_id, self.journal_mode = schema.store_id(connection), "memory"
+        self._remember_losses(connection)
+        return done
+
+    def _remember_losses(self, connection: sqlite3.Connection) -> None:
+        for kept, loss in lost_names(dict(fetch(connection, "SELECT key, value FROM meta"))):
+            where = f" The damaged file was kept as {kept!r}." if kept else ""
+            error = CorruptStoreError(f"{loss.what}{where} Make it anew, or restore a backup.", ids=[loss.id])
+            self.damages.add_gone(error, loss.kind, loss.name)

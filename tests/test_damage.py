@@ -1,0 +1,295 @@
+"""Damage as somebody meets it who has the store open: said, mended where it can be, never passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import orchstate
+from orchstate.errors import CorruptStoreError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchstate.store import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store of three configs, each with two revisions."""
+    with orchstate.open(tmp_path / "store.db", secrets="memory") as store:
+        for name in ("one", "two", "three"):
+            store.configs.create("openai", name=name, seed=1)
+            store.flush()
+            store.configs[name].seed = 2
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with orchstate.open(path, secrets="memory") as store:
+        yield store
+
+
+def harm(path: Path, *statements: str) -> None:
+    """Change what is stored behind the back of its checksums."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+ROW = "UPDATE doc SET body = replace(body, '2', '7') WHERE name = 'two'"
+HISTORY = "UPDATE rev SET body = replace(body, '2', '7') WHERE name = 'two' AND revision = 2"
+
+
+def overwrite(path: Path, table: str) -> None:
+    """Lose the page that a table begins with."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table])
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xaa" * 4096)
+
+
+def test_a_damaged_row_is_read_from_the_history_and_mended_by_refresh(store: Store, path: Path) -> None:
+    harm(path, ROW)
+    assert (store.configs["two"].seed, len(store._engine.check())) == (2, 1)
+    store.refresh()
+    assert (store._engine.check(), store.status, store.error) == ([], "ready", None)
+
+
+def test_what_is_damaged_beyond_help_is_named_and_the_rest_is_read(store: Store, path: Path) -> None:
+    harm(path, ROW, HISTORY)
+    assert list(store.configs) == ["one", "three"]
+    assert isinstance(store.error, CorruptStoreError) and store.status == "degraded"
+    assert "config 'two'" in str(store.error) and len(store.error.ids) == 1
+    for read in (lambda: store.configs["two"], lambda: store.configs[store.error.ids[0]]):
+        with pytest.raises(CorruptStoreError, match=r"config 'two' .* is damaged"):
+            read()
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_nothing_is_made_in_the_place_of_what_is_damaged(store: Store, path: Path, is_listed: bool) -> None:
+    harm(path, ROW, HISTORY)
+    if is_listed:
+        list(store.configs)
+    for make in (store.configs.create, lambda provider, name: store.configs.upsert(name, provider)):
+        with pytest.raises(CorruptStoreError, match=r"config 'two' .* is damaged"):
+            make("openai", name="two")
+
+
+def test_the_notice_ends_with_a_refresh_that_finds_no_more_of_it(store: Store, path: Path) -> None:
+    harm(path, ROW, HISTORY)
+    list(store.configs)
+    store.refresh()
+    assert store.status == "degraded"
+    harm(path, ROW.replace("'2', '7'", "'7', '2'"))
+    store.refresh()
+    assert (store.status, store.error, store.configs["two"].seed) == ("ready", None, 2)
+
+
+def test_refresh_keeps_pending_edits(store: Store, path: Path) -> None:
+    two = store.configs["two"]
+    harm(path, ROW)
+    with store.transaction():
+        two.temperature = 0.7
+        store._state.wait_for_news()
+        assert two.temperature == 0.7
+    store.refresh()
+    assert (two.temperature, two.seed) == (0.7, 2)
+    store.flush()
+    assert store._engine.check() == []
+
+
+def test_refresh_shows_what_did_not_arrive_since_its_history_is_damaged(store: Store, path: Path) -> None:
+    two, seen = store.configs["two"], []
+    two.observe(lambda change: seen.append(change.new), "seed")
+    with contextlib.closing(orchstate.opening.SqliteEngine(path)) as other:
+        (row,) = [row for row in other.snapshot().rows("config") if row.name == "two"]
+        # As another process that commits, with its page of the history damaged before we look.
+        later = row._replace(revision=3, seq=7, body=row.body.replace("2", "3"), writer="other")
+        harm(
+            path,
+            "UPDATE clock SET seq = 7",
+            "CREATE TEMP TABLE copy AS SELECT * FROM rev WHERE name = 'two' AND revision = 2",
+            "UPDATE copy SET seq = 7, revision = 3, checksum = x'00'",
+            "INSERT INTO rev SELECT * FROM copy",
+        )
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(
+                "UPDATE doc SET revision = 3, seq = 7, body = ?, writer = 'other', checksum = ? WHERE id = ?",
+                [later.body, later.checksum(), later.id],
+            )
+    store.refresh()
+    assert (two.seed, seen) == (3, [3])
+
+
+@pytest.mark.parametrize("table", ["doc", "rev", "doc_name", "rev_id", "applied", "clock"])
+def test_a_lost_page_is_met_while_the_store_is_open_and_it_goes_on(
+    table: str, store: Store, path: Path
+) -> None:
+    one = store.configs["one"]
+    store._engine._close_connections(0)
+    overwrite(path, table)
+    store.refresh()
+    one.seed = 3
+    assert store.flush() >= 7
+    assert isinstance(store.error, CorruptStoreError) and store.status == "degraded"
+    (kept,) = path.parent.glob("store.db.damaged-*")
+    assert str(kept) in str(store.error)
+    assert {name: config.seed for name, config in store.configs.items()} == {"one": 3, "two": 2, "three": 2}
+
+
+def test_what_is_lost_says_so_and_can_be_made_anew(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        # Nothing is left of it but its names in indexes.
+        connection.execute("UPDATE doc SET body = 'x' WHERE name = 'two'")
+        connection.execute("UPDATE rev SET body = 'x' WHERE name = 'two'")
+    overwrite(path, "applied")
+    with orchstate.open(path, secrets="memory") as store:
+        assert "config 'two'" in str(store.error)
+        with pytest.raises(CorruptStoreError, match=r"config 'two' .* is lost.*was kept as .*Make it anew"):
+            store.configs["two"]
+        with pytest.raises(NotFoundError):
+            store.configs["four"]
+        store.configs.create("openai", name="two", seed=5)
+    with orchstate.open(path, secrets="memory") as store:
+        assert (store.configs["two"].seed, store.status, store._engine.check()) == (5, "ready", [])
+
+
+def test_a_reader_salvages_in_memory_and_writes_nothing(path: Path) -> None:
+    overwrite(path, "doc")
+    before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    with orchstate.open(path, secrets="memory", read_only=True) as store:
+        assert {name: config.seed for name, config in store.configs.items()} == {
+            "one": 2,
+            "two": 2,
+            "three": 2,
+        }
+        assert isinstance(store.error, CorruptStoreError) and store.status == "read-only"
+    assert {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == before
+
+
+def test_another_process_follows_to_the_salvaged_file(store: Store, path: Path) -> None:
+    from testbed.kernel import Kernel
+
+    with Kernel(f"import orchstate; other = orchstate.open({str(path)!r}, secrets='memory')") as kernel:
+        assert kernel("other.configs['one'].seed") == 2
+        store._engine._close_connections(0)
+        overwrite(path, "rev_id")
+        store.refresh()
+        store.configs["one"].seed = 8
+        store.flush()
+        kernel("other.configs['two'].seed = 9; other.flush()")
+        assert kernel("other.refresh(); other.configs['one'].seed") == 8
+    store.refresh()
+    assert (store.configs["two"].seed, store._engine.check()) == (9, [])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from orchstate.storage import salvage
+
+calls = 0
+
+def count(real):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == {when}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return call
+
+for name in ("rename", "replace", "unlink"):
+    setattr(Path, name, count(getattr(Path, name)))
+salvage.os.link = count(os.link)
+salvage.os.fsync = count(os.fsync)
+salvage.fill = count(salvage.fill)
+import orchstate
+orchstate.open({path!r}, secrets="memory")
+"""
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_salvage_that_is_killed_at_any_step_is_done_by_the_next_one(path: Path, can_link: bool) -> None:
+    """It dies before the first step, before the second, and so on, until it lives."""
+    code = 1
+    for when in itertools.count(1):
+        with contextlib.suppress(FileNotFoundError):
+            overwrite(path, "rev_id")
+        script = KILLED.format(path=str(path), when=when)
+        if not can_link:
+            script = script.replace("= count(os.link)", "= lambda *_: exec('raise OSError')")
+        code = subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        with orchstate.open(path, secrets="memory") as store:
+            found = {name: config.seed for name, config in store.configs.items()}
+            assert (found, store._engine.check()) == ({"one": 2, "two": 2, "three": 2}, []), when
+        assert not list(path.parent.glob("*.salvag*"))
+    assert when > 6
+
+
+def test_long_values_pins_and_compactions_are_saved(path: Path) -> None:
+    text = " ".join(map(str, range(1900)))
+    with orchstate.open(path, secrets="memory") as store:
+        store.configs["one"].stop = text
+        store.flush()
+        stamp = store.configs["one"].stamp()
+        store.configs["one"].stop = text + " and more"
+        store.flush()
+        store.history.compact(8)
+    overwrite(path, "rev_id")
+    with orchstate.open(path, secrets="memory") as store:
+        assert isinstance(store.error, CorruptStoreError)
+        assert store.configs["one"].stop == text + " and more"
+        bodies = {revision.row.revision: revision.row.body for revision in store._engine.changes_since(0)}
+        assert f'"{text}"' in bodies[stamp["revision"]] and store._engine.check() == []
+        assert store._engine.query("SELECT revision FROM pin") == [(stamp["revision"],)]
+        with pytest.raises(NotFoundError, match="removed by a compaction"):
+            list(store.at(2).configs)
+
+
+def test_a_moment_of_which_changes_are_lost_is_not_certain(path: Path) -> None:
+    harm(path, "DELETE FROM rev WHERE seq IN (3, 5)")
+    overwrite(path, "rev_id")
+    with orchstate.open(path, secrets="memory") as store:
+        assert {name: config.seed for name, config in store.configs.items()} == {
+            "one": 2,
+            "two": 2,
+            "three": 2,
+        }
+        with pytest.raises(CorruptStoreError, match=r"What the store was at 4 is not certain"):
+            _ = store.at(4).configs["two"].seed
+        assert store.at(2).configs["one"].seed == 2
+        assert (store.at(6).configs["two"].seed, store._engine.check()) == (2, [])
+
+
+@pytest.mark.parametrize("seq", [0, 2, 1 << 50])
+def test_a_wrong_clock_is_set_right_before_a_commit_meets_it(path: Path, seq: int) -> None:
+    harm(path, f"UPDATE clock SET seq = {seq}")
+    with orchstate.open(path, secrets="memory") as store:
+        store.configs["one"].seed = 3
+        assert store.flush() == 7
+        assert store.configs["one"].seed == 3
+
+
+def test_how_far_a_writer_got_is_read_from_the_history_when_it_is_damaged(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    harm(path, "UPDATE applied SET n = n + 64")
+    with contextlib.closing(orchstate.opening.SqliteEngine(path)) as engine:
+        ((writer,),) = engine.query("SELECT writer FROM applied")
+        assert engine.applied(writer) == 6
+    assert "was read from the history" in caplog.text
