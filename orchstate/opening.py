@@ -232,7 +232,7 @@ def _open_new(path: Path | None, options: Options) -> Store:
     journal: Any = None
     try:
         if path:
-            engine.inspect()
+            engine.inspect(anew=False)
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:

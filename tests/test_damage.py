@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import orchstate
 from orchstate.errors import CorruptStoreError, NotFoundError
+from orchstate.storage import mending
+from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,3 +297,20 @@ def test_how_far_a_writer_got_is_read_from_the_history_when_it_is_damaged(
         ((writer,),) = engine.query("SELECT writer FROM applied")
         assert engine.applied(writer) == 6
     assert "was read from the history" in caplog.text
+
+
+@pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1)])
+def test_a_large_file_is_looked_at_once_a_day(
+    age_s: float, looks: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchstate.open(path, secrets="memory").close()
+    monkeypatch.setattr(mending, "_SMALL_BYTES", 0)
+    os.utime(f"{path}.lock", (time.time() - age_s,) * 2)
+    seen: list[str] = []
+    real = SqliteEngine.query
+    monkeypatch.setattr(
+        SqliteEngine, "query", lambda engine, sql, *rest: seen.append(sql) or real(engine, sql, *rest)
+    )
+    for _ in range(2):
+        orchstate.open(path, secrets="memory").close()
+    assert seen.count("PRAGMA integrity_check") == looks

@@ -57,6 +57,9 @@ def merge(
     changes: dict[str, Any] = {}
     overlaps: list[str] = []
     for unit in _units(ours, base, groups):
+        if all(is_same(theirs.get(path), ours[path]) for path in unit if path in ours):
+            # They did the same, perhaps with more that belongs to it, which we knew nothing of.
+            continue
         ours_now = {path: ours.get(path, base.get(path)) for path in unit}
         they_changed = any(not is_same(theirs.get(path), base.get(path)) for path in unit)
         if they_changed and any(not is_same(theirs.get(path), ours_now[path]) for path in unit):

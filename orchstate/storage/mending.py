@@ -1,14 +1,17 @@
 """Mending: a store's file in which damage is found before it does harm, and left behind.
 
-The structure of the file is checked at every opening; what SQLite would take for sound
+The structure of the file is checked at openings; what SQLite would take for sound
 although it is not, its log and its journal, before it does so. Damage that is met later is
 dealt with where it is met: what is sound is salvaged, and what was to be done is done again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
-from typing import TYPE_CHECKING, TypeVar
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchstate.errors import CorruptStoreError, StoreError
 from orchstate.storage import schema
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from orchstate.storage.salvage import Salvaged
 
 _Done = TypeVar("_Done")
+# What is looked at in some milliseconds is looked at every time.
+_SMALL_BYTES: Final = 4 * 1024 * 1024
+_ONE_DAY_S: Final = 24 * 3600
 
 
 class MendedFile(StoreFile):
@@ -67,20 +73,41 @@ class MendedFile(StoreFile):
         self.known_rows: Callable[[], Iterable[Row]] = tuple
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
 
-    def inspect(self) -> None:
+    def inspect(self, *, anew: bool = True) -> None:
         """Look whether the structure of the file is sound, and salvage what is in it if not.
+
+        Parameters
+        ----------
+        anew
+            Whether also if it was looked at today and is large, so that it takes long. What is read
+            of it is verified in any case, whenever it is read.
 
         Raises
         ------
         CorruptStoreError
             If it is not, and nothing could be salvaged.
         """
+        if not anew and self._was_inspected():
+            return
         found = [str(line) for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
         ((seq, last),) = self.query("SELECT seq, (SELECT coalesce(max(seq), 0) FROM rev) FROM clock")
         if not last <= seq < last + FAR:
             found.append("the clock is wrong")
         if found:
             self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
+        if self._lock:
+            with contextlib.suppress(OSError):
+                os.utime(self._lock.path)
+
+    def _was_inspected(self) -> bool:
+        """Whether a large file was looked at not long ago: the file of its lock has the time of that."""
+        if self.path is None:
+            return False
+        with contextlib.suppress(OSError):
+            is_large = os.path.getsize(self.path) > _SMALL_BYTES
+            age_s = time.time() - os.path.getmtime(f"{self.path}.lock")
+            return is_large and 0 <= age_s < _ONE_DAY_S
+        return False
 
     def salvage(self) -> Salvaged | None:
         """Begin a new file with all that is sound in this one, damaged or not; None if others just did.

@@ -52,7 +52,7 @@ def test_ours_wins_an_overlap_and_it_is_named(base: Any, ours: Any, theirs: Any)
     ours, theirs = effective(base, ours), effective(base, theirs)
     result = merge(base, ours, base | theirs, GROUPS)
     for path, value in ours.items():
-        assert is_same(result.changes[path], value)
+        assert is_same((base | theirs | result.changes)[path], value)
         if path in theirs and not is_same(theirs[path], value):
             assert unit_of(path) <= {*result.overlaps}
 
@@ -76,3 +76,10 @@ def test_a_model_never_lands_at_another_provider() -> None:
     result = merge(base, {"model": "gpt-z"}, theirs, [group])
     assert result.changes == {"provider": "openai", "model": "gpt-z", "base_url": None}
     assert {*result.overlaps} == group
+
+
+def test_whoever_did_the_same_and_more_of_a_group_keeps_what_belongs_to_it() -> None:
+    group = (frozenset({"provider", "model"}),)
+    base, theirs = {"provider": None, "model": None}, {"provider": "openai", "model": "gpt-z"}
+    assert merge(base, {"provider": "openai"}, theirs, group).changes == {}
+    assert merge(base, {"provider": "ollama"}, theirs, group).changes == {"provider": "ollama", "model": None}

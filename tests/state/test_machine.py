@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,13 @@ from state.dicts import (
 )
 from testbed.observing import wait_until
 
+from orchstate.adoption import adopt
 from orchstate.errors import DuplicateNameError
 from orchstate.following import Options
-from orchstate.opening import _journal
+from orchstate.kinds import kinds_of
+from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
+from orchstate.storage.outbox import Outbox
 from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
 from orchstate.store import Store
@@ -102,7 +106,8 @@ class Peer:
 
     def _open(self) -> None:
         engine = DeafEngine(self.path)
-        journal = _journal(self.path, engine)
+        adopt(outboxes(self.path), engine, kinds_of(Registry()))
+        journal = Outbox.create(outboxes(self.path), store_id=engine.store_id, writer=uuid.uuid4().hex)
         options = Options(False, "memory", "me")
         self.store = Store(engine, journal, options, Secrets("memory", vault_path=self.path))
         self.plain = Process(self.file)

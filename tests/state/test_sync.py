@@ -251,10 +251,11 @@ def test_of_two_that_upsert_one_name_both_are_kept(
     disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     new = disk.configs.upsert("new", "openai", temperature=0.5)
-    other("new = store.configs.upsert('new', 'openai', max_tokens=7); store.flush(); new.id")
+    other("new = store.configs.upsert('new', 'openai', model='gpt-z', max_tokens=7); store.flush(); new.id")
     held()
     disk.flush()
     assert (new.temperature, new.max_tokens, new.sync_state, disk.error) == (0.5, 7, "saved", None)
+    assert new.model == "gpt-z"
     assert new.id == other("new.id")
     assert len(disk.configs) == 2
 
