@@ -16,13 +16,12 @@ import sys
 import threading
 import warnings
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from orchstate.arguments import count, path, port
 from orchstate.display import printable
-from orchstate.errors import OrchstateError, OrchstateWarning, StoreError, quoted
+from orchstate.errors import OrchstateError, OrchstateWarning, StoreError
 from orchstate.exchange.disguise import without_keys
-from orchstate.models.key_shapes import holds_key
 from orchstate.terminal import counted, cut_time, fail, print_json, print_table, records
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 _INTERRUPTED: Final = 130
 _CHECKS_AT_ONCE: Final = 16
-_LAST_PORT: Final = 65535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -390,7 +388,7 @@ def _parser() -> _Parser:
 def _add_lab(commands: Any) -> None:
     example = "orchstate lab --port 8890"
     lab = _command(commands, "lab", _lab, "open JupyterLab on the quickstart", example, json=False)
-    lab.add_argument("--port", type=_port, help="where to listen; the first free one from 8888 if not given")
+    lab.add_argument("--port", type=port, help="where to listen; the first free one from 8888 if not given")
     lab.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
     lab.usage = "orchstate lab [-h] [--store TARGET] [--port PORT] [--no-browser] [-- JUPYTERLAB_OPTION ...]"
 
@@ -409,7 +407,7 @@ def _add_reading(commands: Any) -> None:
     history.add_argument("--until", metavar="MOMENT", help="as --since")
     history.add_argument("--field", help="one field only, such as temperature")
     history.add_argument(
-        "--limit", type=_count, default=50, help="the last so many; 0 for all; 50 if not given"
+        "--limit", type=count, default=50, help="the last so many; 0 for all; 50 if not given"
     )
     check = _command(commands, "check", _check, "try configs against their servers", "orchstate check gpt")
     check.description = (
@@ -435,11 +433,11 @@ def _add_exchange(commands: Any) -> None:
         "write the set-up to one file, without secrets",
         "orchstate export setup.json",
     )
-    export.add_argument("path", type=_path, help="the file to write")
+    export.add_argument("path", type=path, help="the file to write")
     import_ = _command(
         commands, "import", _import, "take a set-up over from a file", "orchstate import setup.json --dry-run"
     )
-    import_.add_argument("path", type=_path, help="a setup file")
+    import_.add_argument("path", type=path, help="a setup file")
     import_.add_argument("--dry-run", action="store_true", help="only show what would happen")
     import_.add_argument("--yes", action="store_true", help="do not ask")
     import_.add_argument(
@@ -474,28 +472,3 @@ def _command(
         command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run, parser=command)
     return command
-
-
-def _path(text: str) -> Path:
-    # Else a text in braces would be read as the content of a setup.
-    if not text:
-        raise argparse.ArgumentTypeError("'' is no path; name a file, such as setup.json")
-    if holds_key(text):
-        raise argparse.ArgumentTypeError("this is a key; name a file, such as setup.json")
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is an address; name a file, such as setup.json")
-    return Path(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number of changes; 0 means all")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(
-            f"{quoted(text)} is no port: 1 to {_LAST_PORT}, or 0 for any free one"
-        )
-    return int(text)

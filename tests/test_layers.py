@@ -31,7 +31,7 @@ FLOORS: Final = (
         *("following", "pinned", "timed", "shared", "store", "adoption", "opening"),
     ),
     ("widgets",),
-    ("testing", "terminal"),
+    ("testing", "terminal", "arguments"),
     ("findings", "doctor", "lab", "cli", "__main__"),
 )
 # One thing in several files, which may import each other: what a notebook holds, and the command line.
