@@ -9,11 +9,11 @@ from orchstate.models.config import ConfigDocument
 
 # What every record offers, and what a config adds to it.
 RECORD_NAMES: Final = frozenset(
-    "aask acheck aclient active aexplain amodels ask astamp astream check client collection create definition "
-    "delete discard document document_class duplicate environment error explain fingerprint form get history "
-    "items keys models origin pop put_away receipt record refresh reset restore retry revision run secrets self "
-    "set set_secret show stamp store stream sync_state tell to_dict to_frame to_kwargs undo update "
-    "validation values".split()
+    "aask acheck aclient active aexplain amodels ask astamp astream check client collection create "
+    "definition delete discard document document_class duplicate environment error explain fingerprint "
+    "form get history items keys models origin pop put_away receipt record refresh reset restore retry "
+    "revision run secrets self set set_secret show stamp store stream sync_state tell to_dict to_frame "
+    "to_kwargs undo update validation values".split()
 )
 # What traitlets.HasTraits offers; written down, so that reading a definition needs no traitlets.
 TRAITLETS_NAMES: Final = frozenset(
