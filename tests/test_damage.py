@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import signal
 import sqlite3
 import subprocess
@@ -299,13 +298,13 @@ def test_how_far_a_writer_got_is_read_from_the_history_when_it_is_damaged(
     assert "was read from the history" in caplog.text
 
 
-@pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1)])
+@pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1), (None, 1)])
 def test_a_large_file_is_looked_at_once_a_day(
-    age_s: float, looks: int, path: Path, monkeypatch: pytest.MonkeyPatch
+    age_s: float | None, looks: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orchstate.open(path, secrets="memory").close()
     monkeypatch.setattr(mending, "_SMALL_BYTES", 0)
-    os.utime(f"{path}.lock", (time.time() - age_s,) * 2)
+    if age_s is not None:
+        harm(path, f"INSERT INTO meta VALUES ('inspected_s', '{int(time.time() - age_s)}')")
     seen: list[str] = []
     real = SqliteEngine.query
     monkeypatch.setattr(
@@ -314,3 +313,12 @@ def test_a_large_file_is_looked_at_once_a_day(
     for _ in range(2):
         orchstate.open(path, secrets="memory").close()
     assert seen.count("PRAGMA integrity_check") == looks
+
+
+def test_a_wrong_clock_of_a_large_file_is_seen_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "_SMALL_BYTES", 0)
+    orchstate.open(path, secrets="memory").close()
+    harm(path, "UPDATE clock SET seq = seq - 2")
+    with orchstate.open(path, secrets="memory") as store:
+        assert isinstance(store.error, CorruptStoreError)
+        assert store.configs["one"].update(seed=9).wait(20).state == "committed"

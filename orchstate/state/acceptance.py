@@ -232,6 +232,7 @@ class Acceptance(Present):
         if not transaction:
             return self._accept(steps, at_us, label)
         for step in steps:
+            transaction.bases.setdefault(step.operation.id, self.view.base(step.operation.id))
             transaction.add(step)
         return transaction.receipt
 
@@ -249,8 +250,9 @@ class Acceptance(Present):
             receipt.settle(Decision("committed"))
             return receipt
         self._check_names(steps)
+        seen = transaction.bases if transaction else {}
         base = self.view.base
-        steps = [step.on(base(step.operation.id)) for step in steps]
+        steps = [step.on(seen.get(id := step.operation.id) or base(id)) for step in steps]
         intent = self._intent([step.operation for step in steps], at_us, label)
         self._append(intent)
         # From here on the edit is accepted, and nothing below may fail.

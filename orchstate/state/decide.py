@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from orchstate.storage.engine import Decide, Row, Snapshot
 
 
+# What is as good as not set, so that nothing is lost where there is no such field.
+_UNSET: Final[tuple[Any, ...]] = (None, "", [], {})
 _POLICY: Final = "sync.conflict_resolution"
 
 
@@ -151,11 +153,39 @@ class _Deciding:
             return self._beside(row), True
         foreign = row.foreign_seq if row.writer == self._writer else row.seq
         if foreign <= operation.base:
-            return _applied(self._kinds, row, operation, self._intent), False
+            return self._applied(row), False
         if operation.verb == "delete":
             reason = f"{row.kind} {row.name!r} was changed by somebody else, so it is not deleted."
+            if type(decode(self._kinds, row)).is_undisputed:
+                raise _RefusedError(f"{reason} Look at it, and delete it again.", "ConflictError")
             raise self._meeting("changed", reason, theirs=json.loads(row.body))
         return self._merged(row, operation.seen), True
+
+    def _applied(self, row: Row) -> Write | None:
+        """Do what nobody else has a part in."""
+        operation, body = self._operation, json.loads(row.body)
+        usual = plain_defaults(self._kinds[row.kind].document_class(body))
+        if operation.verb == "delete":
+            diff = {path: [value, usual.get(path)] for path, value in body.items()}
+            return _write(row, operation, self._intent, body, diff)
+        now = {path: body.get(path, usual.get(path)) for path in (*operation.set, *operation.seen)}
+        is_as_seen = all(is_same(now[path], value) for path, value in operation.seen.items())
+        if not (is_as_seen and self._fits(body, usual)):
+            # It was made on top of an edit that was refused meanwhile: nobody has looked at the two together.
+            return self._merged(row, flat(decode(self._kinds, row)))
+        diff = _difference(now, operation.set)
+        body.update(operation.set)
+        for path in operation.drop:
+            body.pop(path, None)
+        return _write(row, operation, self._intent, body, diff) if diff else None
+
+    def _fits(self, body: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
+        """Whether the document will have the fields that are set."""
+        wanted = self._operation.set
+        if wanted.keys() <= usual.keys():
+            return True
+        together = plain_defaults(self._kinds[self._operation.kind].document_class({**body, **wanted}))
+        return all(path in together or path in body for path in wanted if path not in self._operation.drop)
 
     def _without(self, row: Row | None) -> Write | None:
         """Decide where there is no document."""
@@ -188,6 +218,7 @@ class _Deciding:
         if result.overlaps and not type(theirs).is_undisputed:
             self._check_policy(row, base, now, result.overlaps)
         # A change of provider, theirs or ours, puts fields away and brings others back.
+        self._check_fields(row, theirs, now, base, result.changes)
         target, wanted = self._kinds[row.kind].prepare(theirs, dict(result.changes))
         plain = {path: to_plain(value) for path, value in wanted.items()}
         body = _stored(self._kinds, row, target.body(), plain)
@@ -199,6 +230,22 @@ class _Deciding:
             raise self._meeting("invalid", reason, theirs=now, base=base, fields=fields)
         diff = _difference(now, dict.fromkeys(now) | flat(together))
         return _write(row, self._operation, self._intent, body, diff) if diff else None
+
+    def _check_fields(
+        self,
+        row: Row,
+        theirs: Document,
+        now: Mapping[str, Any],
+        base: Mapping[str, Any],
+        changes: Mapping[str, Any],
+    ) -> None:
+        """Keep what the document has no field for any more, since its provider is another one now."""
+        target, wanted = self._kinds[row.kind].prepare(theirs, dict(changes))
+        known = {*leaves(type(target)), *(target.__pydantic_extra__ or ())}
+        lost = [path for path, value in wanted.items() if path not in known and value not in _UNSET]
+        if lost:
+            reason = f"{row.kind} {row.name!r} has no {', '.join(lost)} by now."
+            raise self._meeting("invalid", reason, theirs=now, base=base, fields=tuple(lost))
 
     def _check_policy(
         self, row: Row, base: Mapping[str, Any], now: Mapping[str, Any], overlaps: tuple[str, ...]
@@ -236,20 +283,6 @@ def _created(kinds: Kinds, row: Row | None, operation: Operation, intent: Intent
         updated_us=intent.at_us,
         user=row.user if row else intent.origin.actor,
     )
-
-
-def _applied(kinds: Kinds, row: Row, operation: Operation, intent: Intent) -> Write | None:
-    body = json.loads(row.body)
-    usual = plain_defaults(kinds[row.kind].document_class(body))
-    if operation.verb == "delete":
-        diff = {path: [value, usual.get(path)] for path, value in body.items()}
-        return _write(row, operation, intent, body, diff)
-    # What the edit saw may have been rejected meanwhile: old values are those of the row.
-    diff = _difference({path: body.get(path, usual.get(path)) for path in operation.set}, operation.set)
-    body.update(operation.set)
-    for path in operation.drop:
-        body.pop(path, None)
-    return _write(row, operation, intent, body, diff) if diff else None
 
 
 def _difference(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def first(step: Step) -> Step:
 def on_top_of(kind: Kind, step: Step, now: Document, at_us: int) -> Step | None:
     """Return an update as it is made on a document that others have changed since; None if nothing is left.
 
+    It still tells what it had seen itself, so that what both have changed is known for that.
+
     Raises
     ------
     ValidationError
@@ -93,7 +95,11 @@ def on_top_of(kind: Kind, step: Step, now: Document, at_us: int) -> Step | None:
     if after is None:
         return delete(now)
     known = leaves(type(after))
-    return update(kind, now, {path: after.at(path) for path in step.operation.set if path in known}, at_us)
+    renewed = update(kind, now, {path: after.at(path) for path in step.operation.set if path in known}, at_us)
+    if renewed is None:
+        return None
+    seen = {**renewed.operation.seen, **step.operation.seen}
+    return renewed._replace(operation=renewed.operation._replace(seen=seen))
 
 
 def revive(document: Document, at_us: int) -> Step:

@@ -37,6 +37,8 @@ class Transaction:
         self.steps: dict[str, Step] = {}
         self.documents: dict[str, Document | None] = {}
         self.entries: dict[str, Entry] = {}
+        # Up to where the block had seen what others did to a document when it first edited it.
+        self.bases: dict[str, int] = {}
         # Every document that had a name in this block, perhaps only for a while.
         self._ids: dict[tuple[str, str], dict[str, None]] = {}
         self.afterwards: list[Callable[[], object]] = []

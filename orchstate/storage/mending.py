@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchstate.errors import CorruptStoreError, StoreError
 from orchstate.storage import schema
-from orchstate.storage.connection import connect, fetch, translated
+from orchstate.storage.connection import connect, fetch, transaction, translated
 from orchstate.storage.damages import Damages
 from orchstate.storage.file import StoreFile
 from orchstate.storage.losses import lost_names
@@ -45,6 +45,7 @@ _Done = TypeVar("_Done")
 # What is looked at in some milliseconds is looked at every time.
 _SMALL_BYTES: Final = 4 * 1024 * 1024
 _ONE_DAY_S: Final = 24 * 3600
+_INSPECTED: Final = "inspected_s"
 
 
 class MendedFile(StoreFile):
@@ -87,27 +88,36 @@ class MendedFile(StoreFile):
         CorruptStoreError
             If it is not, and nothing could be salvaged.
         """
-        if not anew and self._was_inspected():
-            return
-        found = [str(line) for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
+        is_known = not anew and self._was_inspected()
+        found = [] if is_known else [str(line) for (line,) in self.query("PRAGMA integrity_check")]
+        found = [line for line in found if line != "ok"]
         ((seq, last),) = self.query("SELECT seq, (SELECT coalesce(max(seq), 0) FROM rev) FROM clock")
         if not last <= seq < last + FAR:
             found.append("the clock is wrong")
         if found:
             self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
-        if self._lock:
-            with contextlib.suppress(OSError):
-                os.utime(self._lock.path)
+        elif not is_known:
+            self._note_inspection()
+
+    @property
+    def _is_large(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.path is not None and os.path.getsize(self.path) > _SMALL_BYTES
+        return False
 
     def _was_inspected(self) -> bool:
-        """Whether a large file was looked at not long ago: the file of its lock has the time of that."""
-        if self.path is None:
-            return False
-        with contextlib.suppress(OSError):
-            is_large = os.path.getsize(self.path) > _SMALL_BYTES
-            age_s = time.time() - os.path.getmtime(f"{self.path}.lock")
-            return is_large and 0 <= age_s < _ONE_DAY_S
-        return False
+        """Whether a large file was found sound not long ago."""
+        found = self.query("SELECT value FROM meta WHERE key = ?", [_INSPECTED]) if self._is_large else []
+        age_s = time.time() - int(found[0][0]) if found and str(found[0][0]).isdecimal() else _ONE_DAY_S
+        return 0 <= age_s < _ONE_DAY_S
+
+    def _note_inspection(self) -> None:
+        if self.read_only or not self._is_large:
+            return
+        values = [_INSPECTED, str(int(time.time()))]
+        with contextlib.suppress(sqlite3.Error, StoreError), self._write_mutex, self._locked():
+            with transaction(self._writing):
+                self._writing.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def salvage(self) -> Salvaged | None:
         """Begin a new file with all that is sound in this one, damaged or not; None if others just did.

@@ -590,3 +590,47 @@ def test_a_conflict_cannot_be_edited(asking: Store, other: Kernel, held: Callabl
         conflict.cause = "deleted"
     conflict.delete()
     assert (len(asking.conflicts), asking.configs["gpt"].temperature) == (0, 1.5)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_what_others_set_while_a_block_runs_is_not_overwritten_silently(
+    is_deleted: bool, asking: Store, other: Kernel
+) -> None:
+    gpt = asking.configs["gpt"]
+    with asking.transaction():
+        if is_deleted:
+            gpt.delete()
+        else:
+            gpt.temperature = 0.9
+        other("gpt.temperature = 1.5; store.flush()")
+        asking._state.wait_for_news()
+    asking.flush()
+    assert asking.configs["gpt"].temperature == 1.5
+    (conflict,) = asking.conflicts.values()
+    assert conflict.theirs["temperature"] == 1.5
+
+
+def test_an_edit_on_top_of_a_refused_one_is_looked_at_anew(
+    disk: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt = disk.configs["gpt"]
+    gpt.update(name="taken", provider="anthropic")
+    receipt = gpt.update(top_k=5)
+    other("store.configs.create('ollama', name='taken'); store.flush()")
+    held()
+    assert receipt.wait(10).state == "conflict"
+    disk.flush()
+    assert "has no top_k by now" in str(receipt.error)
+    assert "top_k" not in gpt.to_dict()
+    assert [one.ours.get("top_k") for one in disk.conflicts.values()] == [None, 5]
+
+
+def test_a_field_of_the_provider_before_is_kept_as_a_conflict(
+    disk: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    receipt = disk.configs["gpt"].update(seed=5)
+    other("gpt.provider = 'anthropic'; store.flush()")
+    held()
+    assert receipt.wait(10).state == "conflict"
+    disk.flush()
+    assert (disk.configs["gpt"].provider, disk.conflicts[0].ours["seed"]) == ("anthropic", 5)
