@@ -40,6 +40,7 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
     if outbox.is_doubtful and not _knows_some_of(engine, intents):
         _tell(engine, f"cannot be read. It is kept for inspection: {str(outbox.set_aside())!r}.", ())
         return 0
+    done = engine.applied(outbox.writer)
     try:
         decisions = adopted(intents, engine, kinds, outbox.writer)
     except (OrchstateError, ValueError) as error:
@@ -56,7 +57,7 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
         logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, reason)
         outbox.close(keep=True)
     elif found.damaged or found.torn:
-        _tell_of_damage(found, intents, outbox, engine)
+        _tell_of_damage(found, intents, done, outbox, engine)
     outbox.close(keep=False)
     return len(decisions)
 
@@ -78,10 +79,13 @@ def _knows_some_of(engine: SqliteEngine, intents: Iterable[Intent]) -> bool:
     return any(engine.name_of(id) for id in ids)
 
 
-def _tell_of_damage(found: Scan, intents: Sequence[Intent], outbox: Outbox, engine: SqliteEngine) -> None:
+def _tell_of_damage(
+    found: Scan, intents: Sequence[Intent], done: int, outbox: Outbox, engine: SqliteEngine
+) -> None:
+    """Name what may be lost between what was `done` before the adoption and the last edit that can be read."""
     numbers = [intent.n for intent in intents]
     first, last = (numbers[0], numbers[-1]) if numbers else (1, 0)
-    lost = sorted(set(range(min(first, engine.applied(outbox.writer) + 1), last)) - set(numbers))
+    lost = sorted(set(range(min(first, done + 1), last)) - set(numbers))
     which = [f"its edits {in_words(lost)}"] * bool(lost) + [f"what it had accepted after its edit {last}"]
     if found.damaged:
         kept = f"The file is kept for inspection: {str(outbox.set_aside())!r}."

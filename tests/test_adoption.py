@@ -103,6 +103,19 @@ def test_a_damaged_outbox_gives_what_is_sound_and_is_kept(
         assert kept == [outbox.name + DAMAGED_SUFFIX]
 
 
+def test_edits_that_are_lost_at_the_beginning_of_an_outbox_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    killed_writer(path, "gpt.seed = 11111\ngpt.max_tokens = 22222\ngpt.top_p = 0.5")
+    (outbox,) = (tmp_path / "store.db.outbox").iterdir()
+    outbox.write_bytes(outbox.read_bytes().replace(b"11111", b"1x111"))
+    with orchstate.open(path) as store:
+        gpt = store.configs["gpt"]
+        assert (gpt.seed, gpt.max_tokens, gpt.top_p) == (None, 22222, 0.5)
+        assert "Lost may be its edits 2 and what it had accepted after its edit 4." in str(store.error)
+
+
 def test_an_outbox_that_cannot_be_understood_is_kept_and_does_not_stop_opening(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
