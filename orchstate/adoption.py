@@ -82,7 +82,7 @@ def _knows_some_of(engine: SqliteEngine, intents: Iterable[Intent]) -> bool:
 def _tell_of_damage(
     found: Scan, intents: Sequence[Intent], done: int, outbox: Outbox, engine: SqliteEngine
 ) -> None:
-    """Name what may be lost between what was `done` before the adoption and the last edit that can be read."""
+    """Name what may be lost of the edits after those `done` before the adoption."""
     numbers = [intent.n for intent in intents]
     first, last = (numbers[0], numbers[-1]) if numbers else (1, 0)
     lost = sorted(set(range(min(first, done + 1), last)) - set(numbers))

@@ -15,6 +15,7 @@ import pytest
 
 import orchstate
 from orchstate.errors import CorruptStoreError, NotFoundError
+from orchstate.models.intent import Intent, Origin
 from orchstate.storage import mending
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -299,6 +300,45 @@ def test_how_far_a_writer_got_is_read_from_the_history_when_it_is_damaged(
 
 
 @pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1), (None, 1)])
+@pytest.mark.parametrize("is_salvaged", [False, True])
+def test_the_number_in_a_damaged_parked_row_does_not_count_as_done(path: Path, is_salvaged: bool) -> None:
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        ((writer,),) = engine.query("SELECT writer FROM applied")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        parked = Intent(7, f"{writer}-7", 1, Origin(), ()).encode()
+        values = [[writer, 7 + 64, parked], [writer, 9 + 64, b"damaged"]]
+        connection.executemany("INSERT INTO parked VALUES (?, ?, 'rejected', '', '', 6, ?)", values)
+        connection.execute("UPDATE applied SET n = n + 128")
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        if is_salvaged:
+            engine.salvage()
+            assert engine.query("SELECT writer, n FROM parked") == [(writer, 7)]
+        assert engine.applied(writer) == 7
+
+
+@pytest.mark.parametrize(("n", "believed"), [(8, 8), (1 << 20, 6)])
+@pytest.mark.parametrize("is_salvaged", [False, True])
+def test_a_number_without_a_checksum_counts_if_the_history_comes_near_it(
+    n: int, believed: int, is_salvaged: bool, path: Path
+) -> None:
+    """Intents that changed nothing are in no history."""
+    columns = "writer TEXT PRIMARY KEY, n INTEGER NOT NULL"
+    harm(
+        path,
+        f"CREATE TABLE earlier ({columns}) WITHOUT ROWID",
+        f"INSERT INTO earlier SELECT writer, {n} FROM applied",
+        "DROP TABLE applied",
+        "ALTER TABLE earlier RENAME TO applied",
+        "ALTER TABLE applied ADD COLUMN checksum BLOB NOT NULL DEFAULT x''",
+    )
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        ((writer,),) = engine.query("SELECT writer FROM applied")
+        if is_salvaged:
+            engine.salvage()
+        assert engine.applied(writer) == believed
+
+
+@pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1)])
 def test_a_large_file_is_looked_at_once_a_day(
     age_s: float | None, looks: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,8 @@ class Remains:
     """The newest row of each document."""
     revisions: dict[int, Revision] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)
+    unsure: dict[str, int] = field(default_factory=dict)
+    """How far writers got as rows without a checksum say it."""
     parked: dict[tuple[str, int], Values] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     pieces: dict[bytes, bytes] = field(default_factory=dict)
@@ -146,10 +148,13 @@ def remains_of(records: Iterable[Record], known: Iterable[Row] = (), seq: int = 
 
 
 def _believe(remains: Remains) -> None:
-    """Take over what is said of the last commit, and of whose commits are, as far as it can be true."""
+    """Take over what has no checksum, such as the number of the last commit, as far as it can be true."""
     end = remains.seq + FAR
     remains.owners = {seq: id for seq, id in remains.owners.items() if 0 < seq < end}
     remains.seq = max([remains.seq, *(seq for seq in remains.clocks if seq < end)])
+    for writer, n in remains.unsure.items():
+        if n <= remains.applied.get(writer, 0) + tables.UNTRACED:
+            _raise(remains.applied, writer, n)
 
 
 def _take_present(remains: Remains, record: Record, read: Reader) -> None:
@@ -185,7 +190,7 @@ def _take_pair(remains: Remains, record: Record, read: Reader) -> None:
         remains.pins.add((key, value))
     elif isinstance(key, str) and isinstance(value, int):
         # How far a writer got, from before these had checksums.
-        _raise(remains.applied, key, value)
+        _raise(remains.unsure, key, value)
 
 
 def _take_clock(remains: Remains, record: Record, read: Reader) -> None:
@@ -201,9 +206,10 @@ def _take_compaction(remains: Remains, record: Record, read: Reader) -> None:
 
 
 def _take_parked(remains: Remains, record: Record, read: Reader) -> None:
-    writer, n, *_ = record.values
-    if isinstance(writer, str) and isinstance(n, int) and isinstance(record.values[6], bytes):
-        remains.parked[writer, n] = record.values
+    writer, _, *rest = record.values
+    n = tables.number_of_parked(writer, rest[-1]) if isinstance(writer, str) else None
+    if isinstance(writer, str) and n:
+        remains.parked[writer, n] = (writer, n, *rest)
         _raise(remains.applied, writer, n)
 
 

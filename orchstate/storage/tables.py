@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
-from orchstate.models.intent import Origin
+from orchstate.models.intent import Intent, Origin
 from orchstate.models.names import name_key
 from orchstate.storage.engine import Revision, Row, checksum_of
 from orchstate.storage.horizon import check_moment, removed_by_compactions
@@ -23,7 +23,6 @@ from orchstate.storage.pieces import LIMIT, is_packed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from orchstate.models.intent import Intent
     from orchstate.storage.damages import Damages
     from orchstate.storage.engine import Write
     from orchstate.storage.pieces import Pieces, Reader
@@ -79,8 +78,12 @@ _PAST: Final = (
 _PAST_SEQS: Final = f"{_IDS} SELECT rev.seq FROM ids JOIN rev ON rev.seq = {_LAST}"  # noqa: S608
 _PAST_IDS: Final = f"""{_IDS} SELECT ids.id FROM ids JOIN rev ON rev.seq = {_LAST}
     WHERE rev.kind = ? OR (SELECT kind FROM rev WHERE rev.seq = {_FIRST}) = ?"""  # noqa: S608
-_APPLIED_BY_HISTORY: Final = """SELECT max(coalesce((SELECT max(n) FROM rev WHERE writer = ?), 0),
-    coalesce((SELECT max(n) FROM parked WHERE writer = ?), 0))"""
+_AT: Final = f"{_REV} WHERE seq = ?"
+_PARKED: Final = "SELECT intent FROM parked WHERE writer = ?"
+# Intents that changed nothing leave no trace, so a writer may have got further than its traces by some.
+# A number without a checksum that is further beyond them is taken for damaged: believing it would lose
+# all that the writer had accepted, and doing again what changed nothing is harmless.
+UNTRACED: Final = 1_000
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -368,13 +371,41 @@ def _put_row(connection: sqlite3.Connection, row: Row, pieces: Pieces) -> bool:
 def applied(read: Reader, writer: str) -> int:
     """Return the number of the last intent of a writer that has an outcome, 0 if none."""
     for n, checksum in read("SELECT n, checksum FROM applied WHERE writer = ?", [writer]):
-        # Rows from before there were checksums have none.
-        if checksum in (b"", applied_sum(writer, n)):
+        if checksum == applied_sum(writer, n):
             return int(n)
+        traced = _traced(read, writer)
+        # Rows from before there were checksums have none.
+        if checksum == b"" and isinstance(n, int) and n <= traced + UNTRACED:
+            return max(n, traced)
         logger.error("What was applied of writer %s is damaged, and was read from the history.", writer)
-        ((n,),) = read(_APPLIED_BY_HISTORY, [writer, writer])
-        return int(n)
+        return traced
     return 0
+
+
+def _traced(read: Reader, writer: str) -> int:
+    """Return the number of a writer's last intent that sound rows of the history, or parked ones, show."""
+    parked = (number_of_parked(writer, data) for (data,) in read(_PARKED, [writer]))
+    last = max((n for n in parked if n), default=0)
+    for seq, n in read("SELECT seq, n FROM rev WHERE writer = ? ORDER BY n DESC", [writer]):
+        if isinstance(n, int) and n <= last:
+            break
+        found = read(_AT, [seq])
+        if any(_is_sound(revision_from(read, values), values) for values in found):
+            return int(n)
+    return last
+
+
+def number_of_parked(writer: str, data: object) -> int | None:
+    """Return the number of a parked intent as itself says it, in two places; None if it is damaged.
+
+    Its row has no checksum, so the number in the row is not believed.
+    """
+    try:
+        intent = Intent.decode(data) if isinstance(data, bytes) else None
+    except ValueError:
+        return None
+    is_sure = intent and type(intent.n) is int and intent.txn == f"{writer}-{intent.n}"
+    return intent.n if intent and is_sure else None
 
 
 def applied_sum(writer: str, n: int) -> bytes:
