@@ -280,6 +280,37 @@ def test_a_moment_of_which_changes_are_lost_is_not_certain(path: Path) -> None:
         assert (store.at(6).configs["two"].seed, store._engine.check()) == (2, [])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "replace(value, '\"count\"', '\"cOunt\"')",
+        "replace(value, ']', '')",
+        "substr(value, 34)",
+        "CAST(value AS BLOB)",
+    ],
+)
+@pytest.mark.parametrize("is_writer", [True, False])
+def test_a_damaged_note_of_what_was_lost_counts_as_unknown_losses(
+    path: Path, value: str, is_writer: bool
+) -> None:
+    harm(path, "DELETE FROM rev WHERE seq = 3")
+    overwrite(path, "rev_id")
+    orchstate.open(path, secrets="memory").close()
+    harm(path, f"UPDATE meta SET value = {value} WHERE key LIKE 'salvage %'")
+    with orchstate.open(path, secrets="memory", read_only=not is_writer) as store:
+        assert "it is not known what" in str(store.error)
+        assert isinstance(store.error, CorruptStoreError) and store.configs["two"].seed == 2
+        with pytest.raises(CorruptStoreError, match=r"What the store was at 5 is not certain"):
+            _ = store.at(5).configs["two"].seed
+        assert store.at(6).configs["two"].seed == 2
+        assert any("it is not known what" in line for line in store._engine.check())
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        assert engine.salvage()
+        assert engine.check() == []
+    with orchstate.open(path, secrets="memory") as store:
+        assert (store.status, store.at(6).configs["two"].seed) == ("ready", 2)
+
+
 @pytest.mark.parametrize("seq", [0, 2, 1 << 50])
 def test_a_wrong_clock_is_set_right_before_a_commit_meets_it(path: Path, seq: int) -> None:
     harm(path, f"UPDATE clock SET seq = {seq}")

@@ -1,7 +1,8 @@
 """Losses: what damage took from a store, as it is noted in what was saved of it.
 
 The note says which seqs are missing, so that nobody looks for them again, and which
-documents are gone, so that they are not taken for ones that never were.
+documents are gone, so that they are not taken for ones that never were. It has a checksum:
+of a note that does not fit its own, it is known alone that something was lost.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
+from orchstate.storage.engine import checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 # What the keys of such notes in the table of what is fixed begin with; the rest orders them.
 PREFIX: Final = "salvage "
 _NOTES: Final = f"SELECT key, value FROM meta WHERE key LIKE '{PREFIX}%'"  # noqa: S608
+UNKNOWN: Final = (
+    "What an earlier salvage had noted of losses is damaged: something was lost, and it is not known what. "
+    "Compare with the damaged file that was kept, and then run: orchstate salvage"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,21 @@ def lost_seqs(meta: dict[str, str]) -> Iterator[tuple[int, int]]:
 
 
 def reports(meta: dict[str, str]) -> list[dict[str, Any]]:
-    """Return what was noted of each earlier damage, oldest first."""
-    return [json.loads(meta[key]) for key in sorted(meta) if key.startswith(PREFIX)]
+    """Return what was noted of each earlier damage, oldest first, without notes that are damaged."""
+    damaged = unreadable(meta)
+    notes = (meta[key] for key in sorted(meta) if key.startswith(PREFIX) and key not in damaged)
+    return [json.loads(text.partition(" ")[2]) for text in notes]
+
+
+def unreadable(meta: dict[str, str]) -> set[str]:
+    """Return the keys of the notes that are damaged, or from before they had checksums."""
+    return {key for key in meta if key.startswith(PREFIX) and not _is_sound(meta[key])}
+
+
+def _is_sound(noted: object) -> bool:
+    # Damage makes other things of texts.
+    checksum, _, text = noted.partition(" ") if isinstance(noted, str) else ("", "", "")
+    return checksum == checksum_of(text).hex()
 
 
 def lost_names(meta: dict[str, str]) -> Iterator[tuple[str, Loss]]:
@@ -78,7 +97,13 @@ def note(seqs: Sequence[int], count: int, until: int, kept: str, losses: Iterabl
         What is not as it was.
     """
     lost = [asdict(loss) for loss in losses]
-    return json.dumps({"kept": kept, "seqs": list(runs(seqs)), "count": count, "until": until, "lost": lost})
+    text = json.dumps({"kept": kept, "seqs": list(runs(seqs)), "count": count, "until": until, "lost": lost})
+    return f"{checksum_of(text).hex()} {text}"
+
+
+def has_unreadable(query: Query) -> bool:
+    """Return whether something was lost of which it is not known any more what."""
+    return bool(unreadable(dict(query(_NOTES, []))))
 
 
 def count_lost(query: Query) -> int:
@@ -94,7 +119,10 @@ def check_lost(query: Query, seq: int) -> None:
     CorruptStoreError
         If that is so.
     """
-    for report in reports(dict(query(_NOTES, []))):
+    notes: dict[str, str] = dict(query(_NOTES, []))
+    if unreadable(notes) and seq < query("SELECT seq FROM clock", [])[0][0]:
+        raise CorruptStoreError(f"What the store was at {seq} is not certain. {UNKNOWN}")
+    for report in reports(notes):
         first = min((start for start, _ in report["seqs"]), default=1)
         if report["count"] and first <= seq < report["until"]:
             raise CorruptStoreError(

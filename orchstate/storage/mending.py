@@ -18,7 +18,7 @@ from orchstate.storage import schema
 from orchstate.storage.connection import connect, fetch, transaction, translated
 from orchstate.storage.damages import Damages
 from orchstate.storage.file import StoreFile
-from orchstate.storage.losses import lost_names
+from orchstate.storage.losses import UNKNOWN, lost_names, unreadable
 from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
 from orchstate.storage.remains import FAR
 from orchstate.storage.salvage import (
@@ -230,7 +230,10 @@ class MendedFile(StoreFile):
         return done
 
     def _remember_losses(self, connection: sqlite3.Connection) -> None:
-        for kept, loss in lost_names(dict(fetch(connection, "SELECT key, value FROM meta"))):
+        meta = dict(fetch(connection, "SELECT key, value FROM meta"))
+        if unreadable(meta):
+            self.damages.add(CorruptStoreError(UNKNOWN))
+        for kept, loss in lost_names(meta):
             where = f" The damaged file was kept as {kept!r}." if kept else ""
             error = CorruptStoreError(f"{loss.what}{where} Make it anew, or restore a backup.", ids=[loss.id])
             self.damages.add_gone(error, loss.kind, loss.name)

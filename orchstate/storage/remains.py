@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from orchstate.errors import CorruptStoreError
 from orchstate.models.intent import Origin
 from orchstate.models.names import name_key
-from orchstate.storage import tables
+from orchstate.storage import progress, tables
 from orchstate.storage.engine import Revision, Row
 from orchstate.storage.horizon import compaction_from
-from orchstate.storage.losses import Loss, in_words, lost_seqs, reports
+from orchstate.storage.losses import Loss, in_words, lost_seqs, reports, unreadable
 from orchstate.storage.pieces import Reader
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Remains:
         losses += [self._gone(id) for id in sorted(gone)]
         if unknown:
             losses.append(Loss("", "", "", _of_nobody(unknown)))
+        if unreadable(self.meta):
+            losses.append(Loss("", "", "", "What had been noted of earlier losses is damaged too."))
         return losses
 
     def missing(self) -> list[int]:
@@ -153,7 +155,7 @@ def _believe(remains: Remains) -> None:
     remains.owners = {seq: id for seq, id in remains.owners.items() if 0 < seq < end}
     remains.seq = max([remains.seq, *(seq for seq in remains.clocks if seq < end)])
     for writer, n in remains.unsure.items():
-        if n <= remains.applied.get(writer, 0) + tables.UNTRACED:
+        if n <= remains.applied.get(writer, 0) + progress.UNTRACED:
             _raise(remains.applied, writer, n)
 
 
@@ -178,7 +180,7 @@ def _take_revision(remains: Remains, record: Record, read: Reader) -> None:
 
 def _take_applied(remains: Remains, record: Record, read: Reader) -> None:
     writer, n, checksum = record.values
-    if isinstance(writer, str) and isinstance(n, int) and checksum == tables.applied_sum(writer, n):
+    if isinstance(writer, str) and isinstance(n, int) and checksum == progress.applied_sum(writer, n):
         _raise(remains.applied, writer, n)
 
 
@@ -207,7 +209,7 @@ def _take_compaction(remains: Remains, record: Record, read: Reader) -> None:
 
 def _take_parked(remains: Remains, record: Record, read: Reader) -> None:
     writer, _, *rest = record.values
-    n = tables.number_of_parked(writer, rest[-1]) if isinstance(writer, str) else None
+    n = progress.number_of_parked(writer, rest[-1]) if isinstance(writer, str) else None
     if isinstance(writer, str) and n:
         remains.parked[writer, n] = (writer, n, *rest)
         _raise(remains.applied, writer, n)

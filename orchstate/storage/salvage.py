@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import CorruptStoreError, NewerSchemaError, ReadOnlyError, StoreError
 from orchstate.locks import FileLock
-from orchstate.storage import pages, schema, tables
+from orchstate.storage import pages, progress, schema, tables
 from orchstate.storage.connection import connect, transaction
 from orchstate.storage.horizon import write_compaction
-from orchstate.storage.losses import PREFIX, Loss, note
+from orchstate.storage.losses import PREFIX, Loss, note, unreadable
 from orchstate.storage.outbox import SUFFIX, scan, store_of
 from orchstate.storage.pieces import Pieces
 from orchstate.storage.presence import READY, has_companions, outboxes
@@ -218,7 +218,8 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
     schema.migrate(connection)
     losses, missing, count = remains.lost(), remains.missing(), remains.count_missing()
     remains.stand_in()
-    meta = dict(remains.meta)
+    damaged = unreadable(remains.meta)
+    meta = {key: value for key, value in remains.meta.items() if key not in damaged}
     if store_id and is_misread(meta.get("store_id", ""), store_id):
         meta["store_id"] = store_id
     with transaction(connection):
@@ -234,7 +235,7 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
             count = remains.count_missing()
             meta[f"{PREFIX}{time.time_ns():020d}"] = note(missing, count, remains.seq, kept, losses)
         for writer, n in remains.applied.items():
-            values = [writer, n, tables.applied_sum(writer, n)]
+            values = [writer, n, progress.applied_sum(writer, n)]
             connection.execute("INSERT INTO applied (writer, n, checksum) VALUES (?, ?, ?)", values)
         connection.executemany("INSERT INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)", remains.parked.values())
         connection.executemany("INSERT INTO pin VALUES (?, ?)", remains.pins)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
-from orchstate.storage import compaction, tables
+from orchstate.storage import compaction, progress, tables
 from orchstate.storage.connection import (
     connect,
     fetch,
@@ -151,7 +151,7 @@ class SqliteEngine(MendedFile):
             decisions[intent.n] = decision
             revisions += made
         if done != was_done:
-            values = [writer, done, tables.applied_sum(writer, done)]
+            values = [writer, done, progress.applied_sum(writer, done)]
             run("INSERT OR REPLACE INTO applied (writer, n, checksum) VALUES (?, ?, ?)", values)
         if revisions:
             run("UPDATE clock SET seq = ?", [before + len(revisions)])
@@ -211,7 +211,7 @@ class SqliteEngine(MendedFile):
         )
 
     def _applied(self, writer: str) -> int:
-        return tables.applied(self._meeting, writer)
+        return progress.applied(self._meeting, writer)
 
     def _outcome(self, writer: str, n: int) -> Decision:
         sql = "SELECT outcome, reason, error FROM parked WHERE writer = ? AND n = ?"
@@ -245,7 +245,7 @@ class SqliteEngine(MendedFile):
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
-        return tables.applied(self._reader, writer)
+        return progress.applied(self._reader, writer)
 
     def reread(self) -> Iterator[list[Row]]:
         """Yield all present rows, verified again, a few at a time; damaged ones are written anew.

@@ -13,16 +13,17 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError
-from orchstate.models.intent import Intent, Origin
+from orchstate.models.intent import Origin
 from orchstate.models.names import name_key
-from orchstate.storage.engine import Revision, Row, checksum_of
+from orchstate.storage.engine import Revision, Row
 from orchstate.storage.horizon import check_moment, removed_by_compactions
-from orchstate.storage.losses import count_lost
+from orchstate.storage.losses import UNKNOWN, count_lost, has_unreadable
 from orchstate.storage.pieces import LIMIT, is_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from orchstate.models.intent import Intent
     from orchstate.storage.damages import Damages
     from orchstate.storage.engine import Write
     from orchstate.storage.pieces import Pieces, Reader
@@ -78,12 +79,6 @@ _PAST: Final = (
 _PAST_SEQS: Final = f"{_IDS} SELECT rev.seq FROM ids JOIN rev ON rev.seq = {_LAST}"  # noqa: S608
 _PAST_IDS: Final = f"""{_IDS} SELECT ids.id FROM ids JOIN rev ON rev.seq = {_LAST}
     WHERE rev.kind = ? OR (SELECT kind FROM rev WHERE rev.seq = {_FIRST}) = ?"""  # noqa: S608
-_AT: Final = f"{_REV} WHERE seq = ?"
-_PARKED: Final = "SELECT intent FROM parked WHERE writer = ?"
-# Intents that changed nothing leave no trace, so a writer may have got further than its traces by some.
-# A number without a checksum that is further beyond them is taken for damaged: believing it would lose
-# all that the writer had accepted, and doing again what changed nothing is harmless.
-UNTRACED: Final = 1_000
 # No name begins with a NUL, so a freed one is in nobody's way.
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
@@ -368,51 +363,6 @@ def _put_row(connection: sqlite3.Connection, row: Row, pieces: Pieces) -> bool:
     return True
 
 
-def applied(read: Reader, writer: str) -> int:
-    """Return the number of the last intent of a writer that has an outcome, 0 if none."""
-    for n, checksum in read("SELECT n, checksum FROM applied WHERE writer = ?", [writer]):
-        if checksum == applied_sum(writer, n):
-            return int(n)
-        traced = _traced(read, writer)
-        # Rows from before there were checksums have none.
-        if checksum == b"" and isinstance(n, int) and n <= traced + UNTRACED:
-            return max(n, traced)
-        logger.error("What was applied of writer %s is damaged, and was read from the history.", writer)
-        return traced
-    return 0
-
-
-def _traced(read: Reader, writer: str) -> int:
-    """Return the number of a writer's last intent that sound rows of the history, or parked ones, show."""
-    parked = (number_of_parked(writer, data) for (data,) in read(_PARKED, [writer]))
-    last = max((n for n in parked if n), default=0)
-    for seq, n in read("SELECT seq, n FROM rev WHERE writer = ? ORDER BY n DESC", [writer]):
-        if isinstance(n, int) and n <= last:
-            break
-        found = read(_AT, [seq])
-        if any(_is_sound(revision_from(read, values), values) for values in found):
-            return int(n)
-    return last
-
-
-def number_of_parked(writer: str, data: object) -> int | None:
-    """Return the number of a parked intent as itself says it, in two places; None if it is damaged.
-
-    Its row has no checksum, so the number in the row is not believed.
-    """
-    try:
-        intent = Intent.decode(data) if isinstance(data, bytes) else None
-    except ValueError:
-        return None
-    is_sure = intent and type(intent.n) is int and intent.txn == f"{writer}-{intent.n}"
-    return intent.n if intent and is_sure else None
-
-
-def applied_sum(writer: str, n: int) -> bytes:
-    """Return the checksum of what was applied of a writer."""
-    return checksum_of(f"applied\x1f{writer}\x1f{n}")
-
-
 def mend(connection: sqlite3.Connection, read: Reader, rows: Iterable[Row], pieces: Pieces) -> None:
     """Write present rows anew that are damaged, unless somebody has written them meanwhile."""
     for row in rows:
@@ -440,6 +390,8 @@ def damaged(read: Reader) -> Iterator[str]:
         seqs += 1
         if not _is_sound(revision, values):
             yield f"The history of {_described(revision.row)} is damaged at {revision.row.seq}."
+    if has_unreadable(read):
+        yield UNKNOWN
     ((last,),) = read("SELECT seq FROM clock", [])
     removed, lost = removed_by_compactions(read), count_lost(read)
     if seqs + removed + lost != last:
