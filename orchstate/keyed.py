@@ -177,9 +177,9 @@ def is_own_key(id: str, ref: SecretRef) -> bool:
     return ref.name.startswith(f"{id}/")
 
 
-def was_written_at(place: str, ref: SecretRef) -> bool:
-    """Whether a key was written by the store of this place, and not by one that it is a copy of."""
-    return ref.name.rpartition("/")[2].startswith(f"{place}-")
+def was_written_at(places: Iterable[str], ref: SecretRef) -> bool:
+    """Whether a key was written by the store of these places, and not by one that it is a copy of."""
+    return ref.name.rpartition("/")[2].startswith(tuple(f"{place}-" for place in places))
 
 
 def _secret_name(id: str, field: str, place: str) -> str:

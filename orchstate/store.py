@@ -88,7 +88,7 @@ class Store(Timed, Shared):
             history=self.history,
             store_id=engine.store_id,
             settings=self.settings,
-            drop_unused=Sweeper(self._state, self.secrets, engine.place).drop_unused,
+            drop_unused=Sweeper(self._state, self.secrets, lambda: engine.places).drop_unused,
             place=engine.place,
         )
         self._active = Active(self._state, self.configs, options.actor)

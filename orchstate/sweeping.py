@@ -13,6 +13,8 @@ from orchstate.models.conflict import ConflictDocument
 from orchstate.models.secret import references
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from orchstate.models.secret import SecretRef
     from orchstate.secrets.secrets import Secrets
     from orchstate.state.events import Event
@@ -34,19 +36,20 @@ class Sweeper:
         Where documents refer to keys.
     secrets
         Where the keys are.
-    place
-        Which file the store is in: a copy of it leaves the keys of the other alone.
+    places
+        Returns which files the store was in: a copy of it leaves the keys of the other alone.
     """
 
-    def __init__(self, state: State, secrets: Secrets, place: str) -> None:
+    def __init__(self, state: State, secrets: Secrets, places: Callable[[], Iterable[str]]) -> None:
         self._state = state
         self._secrets = secrets
-        self._place = place
+        self._places = places
         state.subscribe(self._follow, mentions='"source"')
 
     def drop_unused(self, id: str, ref: SecretRef) -> None:
         """Remove the value of a document's own key in the background, unless it refers to it after all."""
-        if ref.source in ("none", "env") or not is_own_key(id, ref) or not was_written_at(self._place, ref):
+        is_own = is_own_key(id, ref) and was_written_at(self._places(), ref)
+        if ref.source in ("none", "env") or not is_own:
             return
         try:
             now = self._state.seen(id)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ import pytest
 import orchstate
 from orchstate.errors import CorruptStoreError, NotFoundError
 from orchstate.models.intent import Intent, Origin
+from orchstate.secrets.memory import MemoryStore
 from orchstate.storage import mending
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -367,6 +371,28 @@ def test_a_number_without_a_checksum_counts_if_the_history_comes_near_it(
         if is_salvaged:
             engine.salvage()
         assert engine.applied(writer) == believed
+
+
+def test_a_key_from_before_a_salvage_is_swept_when_it_is_replaced_but_not_by_a_copy(tmp_path: Path) -> None:
+    keys, path, copy = MemoryStore(), tmp_path / "store.db", tmp_path / "copy.db"
+
+    def replace(path: Path, key: str) -> set[str]:
+        with orchstate.open(path, secrets=keys) as store:
+            store.configs["gpt"].api_key = key
+            store.flush()
+            for thread in threading.enumerate():
+                if thread.name == "orchstate-background":
+                    thread.join()
+        return set(keys._values.values())
+
+    with orchstate.open(path, secrets=keys) as store:
+        store.configs.create("openai", name="gpt", api_key="sk-example-1")
+    for _ in range(2):
+        with contextlib.closing(SqliteEngine(path)) as engine:
+            engine.salvage()
+    shutil.copy(path, copy)
+    assert replace(copy, "sk-example-2") == {"sk-example-1", "sk-example-2"}
+    assert replace(path, "sk-example-3") == {"sk-example-2", "sk-example-3"}
 
 
 @pytest.mark.parametrize(("age_s", "looks"), [(0, 0), (25 * 3600, 1), (-60, 1)])

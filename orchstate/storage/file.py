@@ -41,7 +41,7 @@ from orchstate.storage.connection import (
     unopened,
 )
 from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
-from orchstate.storage.presence import Presence, check_companions, is_interrupted, log_at, remember
+from orchstate.storage.presence import Presence, check_companions, is_interrupted, log_at, place_of, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,8 +118,7 @@ class StoreFile:
     @property
     def place(self) -> str:
         """What tells this file from a copy of it; for a store in memory, its id."""
-        # The number of the file alone: that of its device may change from one mount to the next.
-        return f"{self.path.stat().st_ino:x}" if self.path else self.store_id[:8]
+        return place_of(self.path) if self.path else self.store_id[:8]
 
     # -- being there ----------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from orchstate.storage.losses import UNKNOWN, lost_names, unreadable
 from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
 from orchstate.storage.remains import FAR
 from orchstate.storage.salvage import (
+    PLACES,
+    earlier_places,
     has_damage_beside,
     holds_a_store,
     is_damage,
@@ -59,6 +61,8 @@ class MendedFile(StoreFile):
         What became of the file when it was damaged as a whole, None if it was not.
     known_rows
         Returns rows that are known from before, should the file be damaged.
+    places
+        The place of the file, and those it had before it was salvaged.
     """
 
     def __init__(
@@ -72,7 +76,9 @@ class MendedFile(StoreFile):
         self.damages = Damages()
         self.salvaged: Salvaged | None = None
         self.known_rows: Callable[[], Iterable[Row]] = tuple
+        self.places: tuple[str, ...] = ()
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
+        self.places = self.places or (self.place,)
 
     def inspect(self, *, anew: bool = True) -> None:
         """Look whether the structure of the file is sound, and salvage what is in it if not.
@@ -165,7 +171,7 @@ class MendedFile(StoreFile):
             if not self._is_in_memory:
                 self._presence = None
                 self._presence = Presence(path, self._writing, self.store_id)
-                self._remember_losses(self._writing)
+                self._remember(self._writing)
             self._version = -1
 
     def _set_up(self, mode: JournalMode | None) -> None:
@@ -188,7 +194,7 @@ class MendedFile(StoreFile):
             if not self._is_in_memory:
                 super()._set_up(mode)
         if not self._is_in_memory:
-            self._remember_losses(self._writing)
+            self._remember(self._writing)
 
     def _set_up_sound(self, path: Path, mode: JournalMode | None, remembered: str) -> None:
         """Do what :class:`StoreFile` does, and refuse what SQLite would take for sound."""
@@ -226,11 +232,13 @@ class MendedFile(StoreFile):
         self._writing_or_none = self._reading_or_none = connection
         self._is_in_memory, self._presence, self._log = True, None, None
         self.store_id, self.journal_mode = schema.store_id(connection), "memory"
-        self._remember_losses(connection)
+        self._remember(connection)
         return done
 
-    def _remember_losses(self, connection: sqlite3.Connection) -> None:
+    def _remember(self, connection: sqlite3.Connection) -> None:
         meta = dict(fetch(connection, "SELECT key, value FROM meta"))
+        place = self.place
+        self.places = (place, *earlier_places(meta.get(PLACES), place))
         if unreadable(meta):
             self.damages.add(CorruptStoreError(UNKNOWN))
         for kept, loss in lost_names(meta):

@@ -258,6 +258,12 @@ def log_at(path: str) -> tuple[int, int] | None:
     return _file_at(path) if path else None
 
 
+def place_of(path: Path) -> str:
+    """Return what tells a file from a copy of it."""
+    # The number of the file alone: that of its device may change from one mount to the next.
+    return f"{path.stat().st_ino:x}"
+
+
 def outboxes(path: Path) -> Path:
     """Return the folder of the outboxes of a store's file."""
     return path.with_name(f"{path.name}.outbox")

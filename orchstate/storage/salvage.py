@@ -25,7 +25,7 @@ from orchstate.storage.horizon import write_compaction
 from orchstate.storage.losses import PREFIX, Loss, note, unreadable
 from orchstate.storage.outbox import SUFFIX, scan, store_of
 from orchstate.storage.pieces import Pieces
-from orchstate.storage.presence import READY, has_companions, outboxes
+from orchstate.storage.presence import READY, has_companions, outboxes, place_of
 from orchstate.storage.remains import remains_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ _SIGNS_IN_OPENING: Final = (
     *(*_SIGNS, "no such table", "no such column", "unsupported", "already exists", "duplicate column"),
     *("has lost its id", "datatype mismatch"),
 )
+# The key of the note of the places that a store had, see the sweeping of keys.
+PLACES: Final = "places"
 _NO_VERSION: Final = 1024
 # Characters of an id that a damaged bit or byte changes.
 _FEW: Final = 2
@@ -188,6 +190,7 @@ def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 
     kept = _name_to_keep(path)
     try:
         with contextlib.closing(connect(new, read_only=False, timeout_s=5)) as connection:
+            remains.meta[PLACES] = _places(remains, path, new)
             losses = fill(connection, remains, store_id, kept.name)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -257,6 +260,20 @@ def _remains(path: Path, known: Iterable[Row], seq: int) -> Remains:
             "it from a backup; or move it away, and opening begins a new store."
         )
     return remains
+
+
+def earlier_places(noted: object, place: str) -> list[str]:
+    """Return where a store was before it was salvaged, if it was salvaged to this place: a copy was not."""
+    at, *earlier = noted.split() if isinstance(noted, str) else ("",)
+    return earlier if at == place else []
+
+
+def _places(remains: Remains, path: Path, new: Path) -> str:
+    """Return what is noted of places: that of the new file, and those of the store before."""
+    noted = remains.meta.get(PLACES)
+    before = [place_of(file) for file in (path, _beside(path, READY)) if file.exists()]
+    earlier = [place for at in before for place in (at, *earlier_places(noted, at))]
+    return " ".join([place_of(new), *dict.fromkeys(earlier)])
 
 
 def _homeless(row: Row) -> Loss:
