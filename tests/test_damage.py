@@ -20,7 +20,7 @@ import orchstate
 from orchstate.errors import CorruptStoreError, NotFoundError
 from orchstate.models.intent import Intent, Origin
 from orchstate.secrets.memory import MemoryStore
-from orchstate.storage import mending
+from orchstate.storage import compaction, mending
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
@@ -267,6 +267,25 @@ def test_long_values_pins_and_compactions_are_saved(path: Path) -> None:
         assert store._engine.query("SELECT revision FROM pin") == [(stamp["revision"],)]
         with pytest.raises(NotFoundError, match="removed by a compaction"):
             list(store.at(2).configs)
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_what_a_compaction_removed_does_not_come_back_in_a_salvage(
+    path: Path, is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "shrink", lambda *_: False)
+    with orchstate.open(path, secrets="memory") as store:
+        before = store._engine.query("SELECT * FROM rev")
+        store.history.compact(6)
+    if is_found:
+        # As where it was removed without being overwritten.
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.executemany(f"INSERT OR IGNORE INTO rev VALUES ({', '.join('?' * 24)})", before)
+    with contextlib.closing(SqliteEngine(path)) as engine:
+        kept = path.read_bytes()
+        assert is_found or kept.count(b'"seed":1') == 0
+        engine.salvage()
+        assert (engine.query("SELECT seq FROM rev ORDER BY seq"), engine.check()) == ([(2,), (4,), (6,)], [])
 
 
 def test_a_moment_of_which_changes_are_lost_is_not_certain(path: Path) -> None:

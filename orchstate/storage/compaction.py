@@ -124,6 +124,8 @@ def compact(connection: sqlite3.Connection, read: Reader, wish: Wish) -> Plan:
 
 
 def _remove(connection: sqlite3.Connection, read: Reader, done: Plan) -> None:
+    # What is removed is not to be found again in free pages, where the file cannot be made smaller.
+    connection.execute("PRAGMA secure_delete = ON")
     connection.executemany("DELETE FROM rev WHERE seq = ?", [(seq,) for seq in done.removed])
     connection.executemany("DELETE FROM pin WHERE id = ? AND revision = ?", done.stamps)
     garbage = unneeded(read, tables.packed_texts(read))

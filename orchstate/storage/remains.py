@@ -146,7 +146,25 @@ def remains_of(records: Iterable[Record], known: Iterable[Row] = (), seq: int = 
         remains.add_row(revision.row)
         _raise(remains.applied, revision.row.writer, revision.n)
     _believe(remains)
+    _drop_removed(remains)
     return remains
+
+
+def _drop_removed(remains: Remains) -> None:
+    """Leave out revisions that a compaction had removed: free pages may still have them."""
+    if not remains.compactions:
+        return
+    done = remains.compactions[max(remains.compactions)]
+    last: dict[tuple[int, str], int] = {}
+    for seq, revision in remains.revisions.items():
+        for moment in (*done.kept, done.horizon):
+            key = moment, revision.row.id
+            last[key] = max(last.get(key, 0), seq if seq <= moment else 0)
+    needed = set(last.values())
+    for seq, (row, *_) in list(remains.revisions.items()):
+        is_pinned = (row.id, row.revision) in remains.pins
+        if seq < done.horizon and seq not in needed and not is_pinned:
+            del remains.revisions[seq]
 
 
 def _believe(remains: Remains) -> None:
