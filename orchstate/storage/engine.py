@@ -143,9 +143,9 @@ class Decision:
     Parameters
     ----------
     outcome
-        ``"rejected"`` and ``"conflict"`` have no writes; the intent is parked.
+        With ``"rejected"`` and ``"conflict"`` the intent is parked, and nothing of it is written.
     writes
-        The rows to write, in order.
+        The rows to write, in order; of a conflict, the document that holds it for a decision.
     reason
         One sentence for people when the intent was not simply committed.
     error
