@@ -137,6 +137,10 @@ class Pieces:
             self._verified = set()
         self._verified.add(key)
 
+    def forget(self) -> None:
+        """Look at everything anew when it is next needed: it may have been damaged since."""
+        self._read, self._read_bytes, self._verified = {}, 0, set()
+
     def is_there(self, connection: sqlite3.Connection, key: bytes) -> bool:
         """Whether what a hash stands for is stored, and sound."""
         # Others may have removed what nobody needed, so what is known is not enough.

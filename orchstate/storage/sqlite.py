@@ -252,6 +252,7 @@ class SqliteEngine(MendedFile):
 
         What is damaged beyond help is named in :attr:`damages`.
         """
+        self._pieces.forget()
         self.inspect()
         last, is_more = "", True
         while is_more:

@@ -317,6 +317,22 @@ def test_what_is_written_is_known_to_be_there_only_as_long_as_it_is(engine: Sqli
         assert decoded(other.snapshot().get(id_of("w")).body)["text"] == text
 
 
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_was_read_before_is_verified_again_by_reread(how: str, engine: SqliteEngine) -> None:
+    row = engine.snapshot().get(id_of("y"))
+    assert row
+    for key in pieces_of(engine, 2):
+        damage(engine, BROKEN[how], key)
+    assert engine.snapshot().get(id_of("y")) == row
+    assert sorted(found.name for rows in engine.reread() for found in rows) == ["x", "z"]
+    assert engine.damages
+    # Nothing is built on them: what is written anew is whole.
+    engine.commit("b", [intent(1, created("w", text=decoded(row.body)["text"]))], decide)
+    with closing(SqliteEngine(engine.path)) as other:
+        assert other.snapshot().get(id_of("y")) == row
+        assert decoded(other.snapshot().get(id_of("w")).body)["text"] == decoded(row.body)["text"]
+
+
 def test_a_long_text_of_an_earlier_format_stays_readable(engine: SqliteEngine) -> None:
     body = canonical({"name": "x", "text": "old " * 5000})
     row = engine.snapshot().get(id_of("x"))._replace(body=body)
