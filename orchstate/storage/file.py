@@ -178,15 +178,16 @@ class StoreFile:
         """Return what is read, once no commit is unfinished that only a holder of the lock may roll back."""
         deadline = time.monotonic() + self._timeout_s
         self._check_log()
-        with self._read_mutex:
-            self._check_usable()
-            while True:
+        while True:
+            with self._read_mutex:
+                self._check_usable()
                 try:
                     return read(self._reading)
                 except sqlite3.Error as error:
                     if not is_unfinished(error) or time.monotonic() > deadline:
                         raise translated(error, self.path) from error
-                self._finish()
+            # Not with the mutex: who commits here holds the lock, and wants the mutex to open the file anew.
+            self._finish()
 
     def _finish(self) -> None:
         """Have SQLite roll back what a dead process left unfinished, or wait for the living one."""

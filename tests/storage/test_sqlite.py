@@ -92,6 +92,30 @@ def test_processes_that_commit_at_once_make_one_gap_free_history(mode: str, tmp_
         assert engine.check() == []
 
 
+def test_who_waits_for_an_unfinished_commit_keeps_nobody_from_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("attempt to write a readonly database")
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_ROLLBACK
+    failures, seen = [error], list[int]()
+
+    def look(_: object) -> str:
+        if failures:
+            raise failures.pop()
+        return "read"
+
+    with closing(SqliteEngine(tmp_path / "store.db")) as engine:
+
+        def finish() -> None:
+            other = threading.Thread(target=lambda: seen.append(engine.seq()), daemon=True)
+            other.start()
+            other.join(5)
+
+        monkeypatch.setattr(engine, "_finish", finish)
+        assert engine._read(look) == "read"
+        assert seen == [0]
+
+
 def test_a_commit_elsewhere_is_noticed(engine: SqliteEngine) -> None:
     engine.wait(0)
     with closing(SqliteEngine(engine.path)) as other:
