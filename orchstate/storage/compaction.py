@@ -33,6 +33,7 @@ _BEFORE: Final = "SELECT seq FROM rev WHERE seq < ? ORDER BY seq"
 _PINNED: Final = """SELECT seq, id, revision FROM rev
     WHERE seq < ? AND (id, revision) IN (SELECT id, revision FROM pin)"""
 _COUNT: Final = "SELECT count(*) FROM rev"
+_APPLIED: Final = "SELECT writer, max(n) FROM rev GROUP BY writer"
 _SIZE: Final = "SELECT sum(length(body) + length(diff) + length(cell) + 300) FROM rev WHERE seq < ?"
 # SQLite makes a copy, and keeps what it writes over until it is done.
 _ROOM: Final = 2.5
@@ -118,8 +119,11 @@ def compact(connection: sqlite3.Connection, read: Reader, wish: Wish) -> Plan:
     with transaction(connection):
         done = plan(read, wish)
         if done.removed:
+            before = dict(read(_APPLIED))
             _remove(connection, read, done)
-            write_compaction(connection, _record(read, done, wish.origin))
+            # Where the row of a writer is damaged, this tells what it had done, so that it is not done twice.
+            gone = dict(before.items() - dict(read(_APPLIED)).items())
+            write_compaction(connection, _record(read, done, wish.origin)._replace(applied=gone))
     return done
 
 
@@ -145,6 +149,7 @@ def _record(read: Reader, done: Plan, origin: Origin) -> Compaction:
         removed_in_all=count + (last.removed_in_all if last else 0),
         kept=done.kept,
         lost=lost,
+        applied={},
     )
 
 

@@ -49,6 +49,8 @@ class Compaction(NamedTuple):
         Earlier moments that are exact, in order.
     lost
         What was given up by request: names of snapshots, and stamps as ``[id, revision]``.
+    applied
+        Number of the last intent of each writer of which the history says it no more.
     """
 
     n: int
@@ -59,6 +61,7 @@ class Compaction(NamedTuple):
     removed_in_all: int
     kept: tuple[int, ...]
     lost: dict[str, list[Any]]
+    applied: dict[str, int]
 
     def has(self, seq: int) -> bool:
         """Whether a moment is exact."""
@@ -147,7 +150,9 @@ def _rows(query: Query, sql: str) -> Sequence[tuple[Any, ...]]:
 
 def _values(done: Compaction) -> list[Any]:
     numbers = [done.horizon, done.removed, done.removed_in_all]
-    return [done.n, done.at_us, *done.origin, *numbers, json.dumps(done.kept), json.dumps(done.lost)]
+    # In one column, so that the table is as it was.
+    lost = done.lost | {"applied": done.applied} if done.applied else done.lost
+    return [done.n, done.at_us, *done.origin, *numbers, json.dumps(done.kept), json.dumps(lost)]
 
 
 def compaction_from(found: Sequence[Any]) -> Compaction:
@@ -165,8 +170,9 @@ def compaction_from(found: Sequence[Any]) -> Compaction:
             "Run: orchstate doctor"
         )
     n, at_us, actor, notebook, cell, horizon, removed, in_all, kept, lost = values
-    origin = Origin(actor, notebook, cell)
-    return Compaction(n, at_us, origin, horizon, removed, in_all, tuple(json.loads(kept)), json.loads(lost))
+    origin, lost = Origin(actor, notebook, cell), json.loads(lost)
+    applied = lost.pop("applied", {})
+    return Compaction(n, at_us, origin, horizon, removed, in_all, tuple(json.loads(kept)), lost, applied)
 
 
 def _checksum(values: Sequence[Any]) -> bytes:

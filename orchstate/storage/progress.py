@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchstate.models.intent import Intent
 from orchstate.storage import tables
 from orchstate.storage.engine import checksum_of
+from orchstate.storage.horizon import compactions
 
 if TYPE_CHECKING:
     from orchstate.storage.pieces import Reader
@@ -58,9 +59,9 @@ def number_of_parked(writer: str, data: object) -> int | None:
 
 
 def _traced(read: Reader, writer: str) -> int:
-    """Return the number of a writer's last intent that sound rows of the history, or parked ones, show."""
-    parked = (number_of_parked(writer, data) for (data,) in read(_PARKED, [writer]))
-    last = max((n for n in parked if n), default=0)
+    """Return the number of a writer's last intent that sound rows show: of the history, parked, or removed."""
+    parked = (number_of_parked(writer, data) or 0 for (data,) in read(_PARKED, [writer]))
+    last = max([0, *parked, *(done.applied.get(writer, 0) for done in compactions(read))])
     for seq, n in read("SELECT seq, n FROM rev WHERE writer = ? ORDER BY n DESC", [writer]):
         if isinstance(n, int) and n <= last:
             break

@@ -145,6 +145,9 @@ def remains_of(records: Iterable[Record], known: Iterable[Row] = (), seq: int = 
     for revision in remains.revisions.values():
         remains.add_row(revision.row)
         _raise(remains.applied, revision.row.writer, revision.n)
+    for done in remains.compactions.values():
+        for writer, n in done.applied.items():
+            _raise(remains.applied, writer, n)
     _believe(remains)
     _drop_removed(remains)
     return remains

@@ -24,6 +24,7 @@ from orchstate.models.intent import Operation
 from orchstate.storage import compaction
 from orchstate.storage.compaction import Wish
 from orchstate.storage.horizon import compactions
+from orchstate.storage.salvage import salvage_into
 from orchstate.storage.sqlite import Compacted, SqliteEngine
 
 if TYPE_CHECKING:
@@ -262,6 +263,25 @@ def test_damage_of_the_record_makes_no_moment_look_exact(engine: SqliteEngine) -
         moment(engine, 5)
     assert "record of what was removed from the history is damaged" in engine.check()[0]
     assert len(names(engine.snapshot())) > 0
+
+
+def test_how_far_a_writer_got_outlives_its_revisions(
+    engine: SqliteEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(engine, "c", 5)
+    engine.commit("b", [intent(1, updated("c", size=9))], decide)
+    compact(engine, 46)
+    assert engine.query("SELECT 1 FROM rev WHERE writer = 'c'") == []
+    assert compactions(engine.query)[0].applied["c"] == 5
+    assert engine.check() == []
+    engine._writing.execute("UPDATE applied SET checksum = x'01' WHERE writer = 'c'")
+    assert engine.applied("c") == 5
+    assert "was read from the history" in caplog.text
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        salvage_into(connection, tmp_path / "store.db", store_id=engine.store_id)
+        assert connection.execute("SELECT n FROM applied WHERE writer = 'c'").fetchall() == [(5,)]
+    commit = engine.commit("c", [intent(5, updated("c", size=5))], decide)
+    assert commit.revisions == []
 
 
 # -- other processes ------------------------------------------------------------------------
