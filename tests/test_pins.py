@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from test_adoption import killed_writer
+from testbed.kernel import Kernel
 
 import orchstate
 from orchstate.errors import OrchstateError, StoreWriteError
@@ -117,6 +118,23 @@ def test_a_stamp_is_handed_out_where_nothing_can_be_written(
     assert pins(store) == []
     gpt.stamp()
     assert pins(store) == [(gpt.id, 1)]
+
+
+def test_a_pin_that_is_not_adopted_yet_protects_its_revision(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with orchstate.open(path) as store:
+        gpt = store.configs.create("openai", name="gpt", model="gpt-y")
+        store.flush()
+        with Kernel(
+            f"import orchstate; store = orchstate.open({str(path)!r}); gpt = store.configs['gpt']"
+        ) as kernel:
+            kernel("store._engine._write_mutex.acquire() and gpt.stamp()")
+            gpt.temperature = 0.8
+            kernel.kill()
+        store.history.compact("9999-12-31")
+    with orchstate.open(path) as store:
+        assert pins(store) == [(gpt.id, 1)]
+        assert store.history.revisions("gpt").index.tolist() == [1, 2]
 
 
 def test_the_pins_of_a_killed_process_are_adopted(tmp_path: Path) -> None:

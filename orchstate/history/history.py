@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchstate.errors import FlushError, NotFoundError, ValidationError, quoted, suggestion
@@ -17,7 +18,7 @@ from orchstate.models.config import ConfigDocument
 from orchstate.models.names import name_key
 from orchstate.models.profile import SnapshotDocument
 from orchstate.state.decide import decode, flat
-from orchstate.storage.compaction import Wish
+from orchstate.storage.compaction import Wish, pins_on_their_way
 from orchstate.storage.horizon import check_moment, compactions, removed_by_compactions
 from orchstate.tracebacks import forget
 
@@ -304,7 +305,8 @@ class History:
             del keep
             forget(error)
             raise
-        wish = Wish(horizon, _moments_of_snapshots, snapshots, stamps, self._origin())
+        pins = partial(pins_on_their_way, self._engine.path)
+        wish = Wish(horizon, _moments_of_snapshots, snapshots, stamps, self._origin(), pins)
         return Compacted.of(self._engine.compact(wish, preview=preview), preview=preview)
 
     async def acompact(

@@ -8,19 +8,23 @@ looks later ends in the right state; and the revisions that stamps refer to.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from orchstate.models.intent import Intent
 from orchstate.storage import tables
 from orchstate.storage.connection import transaction
 from orchstate.storage.horizon import Compaction, last_compaction, write_compaction
+from orchstate.storage.outbox import SUFFIX, scan
 from orchstate.storage.pieces import unneeded
+from orchstate.storage.presence import outboxes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from orchstate.models.intent import Origin
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 _BEFORE: Final = "SELECT seq FROM rev WHERE seq < ? ORDER BY seq"
 _PINNED: Final = """SELECT seq, id, revision FROM rev
     WHERE seq < ? AND (id, revision) IN (SELECT id, revision FROM pin)"""
+_OF_PIN: Final = "SELECT seq FROM rev WHERE seq < ? AND id = ? AND revision = ?"
 _COUNT: Final = "SELECT count(*) FROM rev"
 _APPLIED: Final = "SELECT writer, max(n) FROM rev GROUP BY writer"
 _SIZE: Final = "SELECT sum(length(body) + length(diff) + length(cell) + 300) FROM rev WHERE seq < ?"
@@ -52,6 +57,8 @@ class Wish(NamedTuple):
         Whether what they need stays.
     origin
         Who wants it.
+    pins
+        Returns id and revision of what stamps refer to that is not committed yet.
     """
 
     horizon: int
@@ -59,6 +66,7 @@ class Wish(NamedTuple):
     snapshots: bool
     stamps: bool
     origin: Origin
+    pins: Callable[[], Iterable[tuple[str, int]]] = tuple
 
 
 class Plan(NamedTuple):
@@ -102,7 +110,9 @@ def plan(read: Reader, wish: Wish) -> Plan:
     }
     kept = tuple(sorted(set(named.values()))) if wish.snapshots else ()
     needed = {seq for moment in (*kept, horizon) for seq in tables.last_seqs(read, moment)}
-    pinned = {seq: (id, revision) for seq, id, revision in read(_PINNED, [horizon])}
+    # Those on their way first: what is committed meanwhile is then among the others.
+    pinned = {seq: pin for pin in wish.pins() for (seq,) in read(_OF_PIN, [horizon, *pin])}
+    pinned |= {seq: (id, revision) for seq, id, revision in read(_PINNED, [horizon])}
     lost = () if wish.stamps else tuple(pin for seq, pin in pinned.items() if seq not in needed)
     if wish.stamps:
         needed |= pinned.keys()
@@ -112,6 +122,17 @@ def plan(read: Reader, wish: Wish) -> Plan:
     freed_bytes = (size or 0) * len(removed) // max(1, len(before))
     given_up = () if wish.snapshots else tuple(named)
     return Plan(horizon, kept, removed, count, given_up, lost, freed_bytes)
+
+
+def pins_on_their_way(path: Path | None) -> Iterator[tuple[str, int]]:
+    """Yield id and revision of each pin in the outboxes of a store's file, also of living processes."""
+    for file in outboxes(path).glob(f"*{SUFFIX}") if path else ():
+        with contextlib.suppress(OSError):
+            for record in scan(file.read_bytes()).records:
+                # Beside the edits there is a header, and what a newer version may have written.
+                with contextlib.suppress(ValueError):
+                    operations = Intent.decode(record).operations
+                    yield from ((each.id, each.set["revision"]) for each in operations if each.verb == "pin")
 
 
 def compact(connection: sqlite3.Connection, read: Reader, wish: Wish) -> Plan:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ from hypothesis import strategies as st
 from orchstate.errors import CorruptStoreError, NotFoundError, ReadOnlyError, StoreMovedError
 from orchstate.models.intent import Operation
 from orchstate.storage import compaction
-from orchstate.storage.compaction import Wish
+from orchstate.storage.compaction import Wish, pins_on_their_way
 from orchstate.storage.horizon import compactions
+from orchstate.storage.outbox import Outbox
 from orchstate.storage.salvage import salvage_into
 from orchstate.storage.sqlite import Compacted, SqliteEngine
 
@@ -180,6 +182,19 @@ def test_a_snapshot_that_is_given_up_is_refused_from_then_on(engine: SqliteEngin
     compact(engine, 30, {"nine": 9})
     with pytest.raises(NotFoundError):
         engine.snapshot(9).get(id_of("x"))
+
+
+def test_a_stamp_on_its_way_is_spared_like_one_that_arrived(engine: SqliteEngine, tmp_path: Path) -> None:
+    revision = engine.changes_since(0)[3].row
+    pin = Operation("pin", "note", revision.id, revision.name, {"revision": revision.revision})
+    outbox = Outbox.create(tmp_path / "store.db.outbox", store_id=engine.store_id, writer="b")
+    outbox.append(b"what nobody understands")
+    outbox.append(intent(1, pin).encode())
+    wish = Wish(40, lambda _: {}, True, True, ME, partial(pins_on_their_way, engine.path))
+    assert engine.compact(wish, preview=True).plan == engine.compact(wish).plan
+    assert [each.row for each in engine.changes_since(0, until=4)] == [revision]
+    assert engine.compact(wish._replace(stamps=False)).plan.stamps == ((revision.id, revision.revision),)
+    outbox.close(keep=False)
 
 
 # -- what goes wrong ------------------------------------------------------------------------
