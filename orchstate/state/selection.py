@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Other threads may edit while a selector looks; after so many looks they are kept waiting for one.
+# Other threads may edit while a selector looks; what the last of so many looks gives counts until the next round.
 _TRIES: Final = 5
 _CIRCLE: Final = (
     "This selection is read by its own selector, perhaps by way of others. Have one of them read the store."
@@ -239,7 +239,7 @@ class Selection(Live, Generic[T]):
         return False
 
     def _select(self) -> T:
-        for _ in range(_TRIES):
+        for _ in range(_TRIES - 1):
             try:
                 value = self._look()
             except Exception:
@@ -248,8 +248,9 @@ class Selection(Live, Generic[T]):
             else:
                 if not self._is_stale:
                     return value
-        with self._state.lock:
-            return self._look()
+        # If it is stale again, it is marked, too. To keep the others waiting, a lock would have to be held
+        # while the selector runs, which may itself wait for one of them.
+        return self._look()
 
     def _look(self) -> T:
         self._is_spoilt = self._is_doubtful = False

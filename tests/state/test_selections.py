@@ -254,6 +254,26 @@ def test_a_selector_never_sees_half_of_another_threads_transaction(
     thread.join()
 
 
+def test_a_selector_runs_outside_every_lock_however_often_others_edit(store: Store, gpt: Config) -> None:
+    values = iter([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    are_stuck = []
+
+    def disturbed(store: Store) -> Any:
+        seen = temperature(store)
+        for value in values:
+            editor = threading.Thread(target=setattr, args=(gpt, "temperature", value))
+            editor.start()
+            editor.join(3)
+            are_stuck.append(editor.is_alive())
+            break
+        return seen
+
+    selection = store.select(disturbed)
+    # It looks again until nobody edits any more.
+    wait_until(lambda: selection.value == 0.9)
+    assert are_stuck == [False] * 7
+
+
 def test_a_circle_is_refused(store: Store, gpt: Config, caplog: pytest.LogCaptureFixture) -> None:
     made: dict[str, Selection[Any]] = {}
 
