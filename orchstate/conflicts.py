@@ -171,7 +171,7 @@ class Conflicts(Collection[Conflict]):
 
         It is called in the thread that opened the store, never under a lock, for the conflicts of
         this notebook's edits, and at once for those that are open. If it raises, the error is
-        logged and the conflict stays open.
+        logged and the conflict stays open; so does one that an undo of the merge brings back.
 
         Parameters
         ----------
@@ -230,8 +230,12 @@ class Conflicts(Collection[Conflict]):
         return cast("Conflict", self._state.record(id))
 
     def _meet(self, event: Event) -> None:
-        if not event.external and self._functions and self._state.document(event.id):
-            self._merge(self._of_id(event.id))
+        if event.external or not self._functions or not self._state.document(event.id):
+            return
+        conflict = self._of_id(event.id)
+        # One that an undo brought back would be decided alike at once, and the undo be in vain.
+        if conflict.revision == 1:
+            self._merge(conflict)
 
     def _merge(self, conflict: Conflict) -> None:
         function = self._functions.get(conflict.target_kind)
