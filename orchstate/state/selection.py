@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Other threads may edit while a selector looks; what the last of so many looks gives counts until the next round.
+# Other threads may edit while a selector looks; what the last of so many looks gives counts until the next
+# round.
 _TRIES: Final = 5
 _CIRCLE: Final = (
     "This selection is read by its own selector, perhaps by way of others. Have one of them read the store."

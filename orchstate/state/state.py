@@ -390,7 +390,8 @@ class State(Acceptance):
             with uninterrupted, self.lock:
                 for shift in self.view.renew(rows, self._writer.cursor):
                     self._tell(shift)
-        self.delivery.put(self._changed)
+                self._spoil()
+        self.delivery.put_once(self._follow_up)
         self._hand_out()
 
     async def elsewhere(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

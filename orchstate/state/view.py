@@ -91,6 +91,8 @@ class View:
         self._gone: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
+        # Those whose last own edit was not committed.
+        self._refused: dict[str, Entry] = {}
         self.cursor = cursor
         self.touched: set[Key] | None = None
 
@@ -221,11 +223,12 @@ class View:
 
     def refused(self) -> list[Entry]:
         """Return the entries of documents whose last own edit was not committed."""
-        return [entry for entry in self._entries.values() if entry.refused]
+        return list(self._refused.values())
 
     def forgive(self, entry: Entry) -> Shift:
         """Put the error of a document's last edit away."""
         entry.refused = None
+        self._refused.pop(entry.id, None)
         if self.touched is not None:
             self.touched.add(progress(entry.id))
         document = self.document(entry)
@@ -269,14 +272,27 @@ class View:
         shifts: list[Shift] = []
         for row in rows:
             entry = self._entries.get(row.id)
-            if entry is None or row.seq > seq or (entry.row and entry.row.seq >= row.seq):
+            if entry is None:
+                self._discover(row)
+                continue
+            if row.seq > seq or (entry.row and entry.row.seq >= row.seq):
                 continue
             if _is_usable(row):
                 before = self._look_at(entry)
                 entry.confirm(row)
                 shifts += self._reshow(entry, before, "external")
-        self.take(row for row in rows if row.kind in self._complete and not row.deleted)
         return shifts
+
+    def _discover(self, row: Row) -> None:
+        if row.kind in self._complete and not row.deleted:
+            self.take([row])
+        if self.touched is None or row.deleted:
+            return
+        if entry := self._entries.get(row.id):
+            self._touch(entry, None, is_seen=True)
+        else:
+            # Somebody may have looked it up in vain.
+            self.touched.update((row.id, naming(row.kind, row.name)))
 
     def _confirm(self, revision: Revision, touched: dict[str, _Touch]) -> None:
         row = revision.row
@@ -308,6 +324,10 @@ class View:
 
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
         entry.refused = refused
+        if refused:
+            self._refused[entry.id] = entry
+        else:
+            self._refused.pop(entry.id, None)
         before = self._look_at(entry)
         if self.touched is not None:
             self.touched.add(progress(entry.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from testbed.observing import changes_of
@@ -207,6 +207,26 @@ def test_what_cannot_be_called_cannot_merge(function: Any, store: Store) -> None
         store.conflicts.merge_with(function)
     with pytest.raises(ValidationError, match=r"'agent' is no kind of documents\. There are: 'config'"):
         store.conflicts.merge_with(max, kind="agent")
+
+
+def test_a_merge_that_is_undone_leaves_the_conflict_to_people(
+    merging: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt = merging.configs["gpt"]
+    gpt.max_tokens = 5
+    merging.conflicts.merge_with(lambda base, theirs, ours: ours)
+    gpt.temperature = 0.9
+    other("gpt.temperature = 1.5; store.flush()")
+    held()
+    merging.flush()
+    merging.flush()
+    assert (gpt.temperature, len(merging.conflicts)) == (0.9, 0)
+    merging.undo()
+    merging.flush()
+    merging.flush()
+    assert (gpt.temperature, len(merging.conflicts)) == (1.5, 1)
+    merging.undo()
+    assert gpt.max_tokens is None
 
 
 # -- resolving ------------------------------------------------------------------------------
@@ -474,6 +494,22 @@ def test_an_edit_that_was_rejected_can_be_made_again(disk: Store) -> None:
     assert gpt.retry().wait(10).state == "committed"
     disk.flush()
     assert (gpt.temperature, gpt.sync_state) == (0.9, "saved")
+
+
+def test_to_resolve_a_conflict_other_documents_are_not_looked_at(
+    asking: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(dict[str, Any]):
+        def values(self) -> NoReturn:
+            raise AssertionError("all documents were walked through, which other threads may add to")
+
+    conflict = overlap(asking, other, held)
+    view = asking._state.view
+    assert [entry.name for entry in view.refused()] == ["gpt"]
+    monkeypatch.setattr(view, "_entries", Closed(view._entries))
+    conflict.resolve("theirs")
+    asking.flush()
+    assert (view.refused(), asking.configs["gpt"].error) == ([], None)
 
 
 def test_without_a_refused_edit_there_is_nothing_to_decide(disk: Store) -> None:

@@ -377,6 +377,31 @@ def test_what_another_process_changes_is_followed(disk: Store, other: Kernel) ->
     assert (counted.runs, there.runs) == (1, 1)
 
 
+def test_what_only_a_refresh_finds_is_followed(
+    disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selections = disk.select(temperature), disk.select(lambda store: list(store.configs))
+    told = changes_of(selections[0], "value")
+    arrive = disk._state.view.arrive
+    # As where the history is damaged, and its rows are not.
+    monkeypatch.setattr(disk._state.view, "arrive", lambda revisions, *how: arrive((), *how))
+    other("gpt.temperature = 1.5; store.configs.create('openai', name='new', model='m'); store.flush()")
+    disk.refresh()
+    assert [selection.value for selection in selections] == [1.5, ["gpt", "new"]]
+    assert [change[:3] for change in told] == [("value", 0.2, 1.5)]
+
+
+def test_what_was_looked_up_in_vain_is_followed_when_a_refresh_finds_it(
+    disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_there = disk.select(lambda store: "new" in store.configs)
+    arrive = disk._state.view.arrive
+    monkeypatch.setattr(disk._state.view, "arrive", lambda revisions, *how: arrive((), *how))
+    other("store.configs.create('openai', name='new', model='m'); store.flush()")
+    disk.refresh()
+    assert is_there.value
+
+
 def test_a_bundle_of_news_is_one_run(disk: Store, other: Kernel) -> None:
     counted = Counted(disk, temperature)
     other("for n in range(20): gpt.temperature = n / 20\nstore.flush()")
