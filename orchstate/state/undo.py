@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchstate.errors import ValidationError
 from orchstate.models.config import ConfigDocument
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import Document, leaves, secret_fields
 from orchstate.models.names import name_key
-from orchstate.models.secret import SecretRef, keys_in
+from orchstate.models.secret import SecretRef, is_reference, keys_in
 from orchstate.models.values import FrozenMap, is_same, to_plain
 from orchstate.state import steps as edits
 
@@ -204,6 +205,9 @@ def inverse(
         _inverse_of(step, kinds, present(step.operation.id), at_us, part)
         for step, part in zip(reversed(entry.steps), parts, strict=True)
     ]
+    for index, back in enumerate(backs):
+        if back and back.before is None and isinstance(back.after, ConflictDocument):
+            backs[index] = edits.revive(_with_present_keys(back.after, present, parts[index]), at_us)
     while taken := blocked(backs, is_free):
         for index in taken:
             # It keeps its present name, which another one may have counted on.
@@ -378,6 +382,34 @@ def without_lost_keys(document: Document, now: Document | None, log: Log) -> Doc
     for path in lost:
         log.leave(document, path, "key gone")
     return document.model_copy(update=lost) if lost else document
+
+
+def _with_present_keys(
+    conflict: ConflictDocument, present: Callable[[str], Document | None], log: Log
+) -> ConflictDocument:
+    """Return a conflict that comes back, without the keys that were removed when it was decided."""
+    about = [present(id) for id in {conflict.target, *(str(edit.get("id")) for edit in conflict.edits)}]
+    alive = set[SecretRef]().union(*(keys_in(document.body()) for document in about if document))
+    if not keys_in(conflict.body()) - alive:
+        return conflict
+    for path in sorted(path for path, value in conflict.ours.items() if keys_in(to_plain(value)) - alive):
+        log.leave(conflict, path, "key gone")
+    values = {side: _without(to_plain(conflict.at(side)), alive) for side in ("base", "theirs", "ours")}
+    fields = tuple(path for path in conflict.fields if path in values["ours"] or path not in conflict.ours)
+    done = [_without(to_plain(edit), alive) for edit in conflict.edits]
+    return conflict.replaced({**values, "edits": done, "fields": fields})
+
+
+def _without(values: Mapping[str, Any], alive: Collection[SecretRef]) -> dict[str, Any]:
+    """Return plain values without the references to other keys, however deep; a path without one stays."""
+    kept = {}
+    for path, value in values.items():
+        if is_reference(value):
+            if keys_in(value).issubset(alive):
+                kept[path] = value
+        else:
+            kept[path] = _without(value, alive) if isinstance(value, dict) else value
+    return kept
 
 
 def lost_keys(document: Document, now: Document | None) -> dict[str, SecretRef]:

@@ -395,3 +395,29 @@ def test_a_new_process_has_nothing_to_undo(disk: Store) -> None:
     disk.close()
     with orchstate.open(path) as again:
         assert not again.can_undo
+
+
+def test_a_conflict_comes_back_without_the_key_that_went_when_it_was_decided(
+    disk: Store, other: Kernel
+) -> None:
+    disk.settings.sync.conflict_resolution = "prompt"
+    gpt = disk.configs["gpt"]
+    gpt.api_key = KEY
+    disk.flush()
+    other("store.refresh()")
+    with disk._engine._write_mutex:
+        gpt.update(api_key=KEY[::-1], temperature=0.9)
+        other("gpt.temperature = 1.5; store.flush()")
+    disk.flush()
+    disk.refresh()
+    (conflict,) = disk.conflicts.values()
+    assert set(conflict.ours) == {"api_key", "temperature"}
+    name = conflict.name
+    conflict.resolve("theirs")
+    disk.flush()
+    undone = disk.undo()
+    assert (undone.changed, undone.left) == (((name, ""),), (Left(name, "api_key", "key gone"),))
+    (conflict,) = disk.conflicts.values()
+    assert (dict(conflict.ours), conflict.fields) == ({"temperature": 0.9}, ("temperature",))
+    conflict.resolve("ours")
+    assert (gpt.temperature, gpt.api_key.get_secret_value()) == (0.9, KEY)
