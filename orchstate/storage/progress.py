@@ -59,7 +59,7 @@ def number_of_parked(writer: str, data: object) -> int | None:
 
 
 def _traced(read: Reader, writer: str) -> int:
-    """Return the number of a writer's last intent that sound rows show: of the history, parked, or removed."""
+    """Return the number of a writer's last intent that sound rows bear out, also of what was removed."""
     parked = (number_of_parked(writer, data) or 0 for (data,) in read(_PARKED, [writer]))
     last = max([0, *parked, *(done.applied.get(writer, 0) for done in compactions(read))])
     for seq, n in read("SELECT seq, n FROM rev WHERE writer = ? ORDER BY n DESC", [writer]):
