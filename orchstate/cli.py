@@ -416,9 +416,7 @@ def _add_reading(commands: Any) -> None:
     )
     check.add_argument("names", nargs="*", metavar="name", help="names or ids; all configs if not given")
     _command(commands, "doctor", _doctor, "look whether everything is in order", "orchstate doctor")
-    salvage = _command(
-        commands, "salvage", _salvage, "save what is sound in a damaged store", "orchstate salvage"
-    )
+    salvage = _command(commands, "salvage", _salvage, "save what is sound of a store", "orchstate salvage")
     salvage.description = (
         "Begin a new file with all that is sound in a damaged store. The damaged one is kept beside it, and "
         "what is lost is named. A store that is in order is left as it is."

@@ -51,6 +51,7 @@ class Remains:
     compactions: dict[int, Compaction] = field(default_factory=dict)
     seq: int = 0
     clocks: list[int] = field(default_factory=list)
+    """What is said to be the number of the last commit."""
     owners: dict[int, str] = field(default_factory=dict)
     """Whose revision a seq is, as far as anything says so."""
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -58,8 +59,8 @@ class Remains:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing of a store in it."""
-        return not (self.rows or self.revisions or self.meta.get("store_id"))
+        """Whether no document is left."""
+        return not (self.rows or self.revisions)
 
     def add_row(self, row: Row) -> None:
         """Take over a sound row."""
@@ -86,6 +87,9 @@ class Remains:
             losses.append(Loss("", "", "", _of_nobody(unknown)))
         if unreadable(self.meta):
             losses.append(Loss("", "", "", "What had been noted of earlier losses is damaged too."))
+        if not self.clocks and self.seq:
+            what = f"The last change that is known is {self.seq}; later ones may be lost."
+            losses.append(Loss("", "", "", what))
         return losses
 
     def missing(self) -> list[int]:
@@ -174,7 +178,8 @@ def _believe(remains: Remains) -> None:
     """Take over what has no checksum, such as the number of the last commit, as far as it can be true."""
     end = remains.seq + FAR
     remains.owners = {seq: id for seq, id in remains.owners.items() if 0 < seq < end}
-    remains.seq = max([remains.seq, *(seq for seq in remains.clocks if seq < end)])
+    remains.clocks = [seq for seq in remains.clocks if 0 < seq < end]
+    remains.seq = max([remains.seq, *remains.clocks])
     for writer, n in remains.unsure.items():
         if n <= remains.applied.get(writer, 0) + progress.UNTRACED:
             _raise(remains.applied, writer, n)
@@ -263,9 +268,11 @@ def _is_row(row: Row) -> bool:
 
 def _is_true(found: Row | Revision, checksum: object) -> bool:
     try:
+        # Damage makes anything, also of what is summed up; and only text can be stored again.
+        texts = [*found] if isinstance(found, Row) else [*found.row, *found, *found.origin]
+        "".join(text for text in texts if isinstance(text, str)).encode()
         return found.checksum() == checksum
     except (TypeError, ValueError):
-        # The sum is over texts and numbers, and damage makes anything.
         return False
 
 

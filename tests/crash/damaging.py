@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import random
+import re
 import signal
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def bit(data: bytearray, chance: random.Random) -> None:
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
 
 
+def digit(data: bytearray, chance: random.Random) -> None:
+    """Make one stored number another one, so that all else stays as it is."""
+    found = [place.end() - 1 for place in re.finditer(rb'"seed":[0-9]+', data)]
+    if found:
+        data[chance.choice(found)] ^= 1
+    else:
+        bit(data, chance)
+
+
 def sector(data: bytearray, chance: random.Random) -> None:
     """Lose a sector to zeros or to noise."""
     _overwrite(data, SECTOR, chance)
@@ -93,7 +103,7 @@ def _overwrite(data: bytearray, size: int, chance: random.Random) -> None:
 
 
 HARMS: dict[str, Callable[[bytearray, random.Random], None]] = {
-    harm.__name__: harm for harm in (bit, sector, page, truncation)
+    harm.__name__: harm for harm in (bit, digit, sector, page, truncation)
 }
 
 if __name__ == "__main__":
