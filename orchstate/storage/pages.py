@@ -163,7 +163,8 @@ def read_journal(path: Path) -> Journal:
             position += page_size + 8
         # The next head begins a sector.
         position += -position % sector
-    return Journal(pages, size, is_damaged=size is None and any(data[:28]))
+    # The mark is written last, when all else is on the disk; until then the file itself is untouched.
+    return Journal(pages, size, is_damaged=size is None and any(data[:8]))
 
 
 class _Versions:

@@ -264,12 +264,12 @@ FAILPOINTS: dict[str, Failpoint] = {
     "before a connection's end": Failpoint(Statement("close", "before"), passes=4),
     "after a connection's end": Failpoint(Statement("close", "after"), passes=4),
     # Edits of the dead are taken over.
-    "adoption not begun": Failpoint(Call("orchstate.opening:adopted", "before"), "adopt", 1),
+    "adoption not begun": Failpoint(Call("orchstate.adoption:adopted", "before"), "adopt", 1),
     "adoption between batches": Failpoint(
         Call("orchstate.storage.sqlite:SqliteEngine.commit", "after"), "adopt", 3
     ),
     "adoption before the end of the outbox": Failpoint(
-        Call("orchstate.opening:adopted", "after"), "adopt", 1
+        Call("orchstate.adoption:adopted", "after"), "adopt", 1
     ),
     "before a damaged outbox is set aside": Failpoint(Call(f"{_OUTBOX}.set_aside", "before"), "damaged", 1),
     "after a damaged outbox was set aside": Failpoint(Call(f"{_OUTBOX}.set_aside", "after"), "damaged", 1),
