@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def killed(folder: Path, *, is_written: bool) -> Path:
-    """Return a store as a process leaves it that is killed in mid-commit, before it wrote to the file or after."""
+    """Return a store as a process killed in mid-commit leaves it, before it wrote to the file or after."""
     path, left = folder / "store.db", folder / "left" / "store.db"
     with closing(SqliteEngine(path, mode="truncate")) as engine:
         engine.commit("a", [intent(n, created(f"x{n}", text="x" * 900)) for n in range(1, 40)], decide)
