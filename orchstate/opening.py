@@ -252,8 +252,10 @@ def _open_new(path: Path | None, options: Options) -> Store:
 
 
 def _log_opening(path: Path, engine: SqliteEngine, count: int, duration_ms: int) -> None:
-    mode = engine.journal_mode
-    logger.info("Opened %s in %d ms: journal mode %s, %d edits adopted.", path, duration_ms, mode, count)
+    mode = "read-only" if engine.read_only else engine.journal_mode
+    logger.info("Opened %s (%s) at revision %d in %d ms", path, mode, engine.seq(), duration_ms)
+    if count:
+        logger.info("Adopted %d edits of processes that had died.", count)
     if engine.read_only:
         return
     with contextlib.suppress(OSError):

@@ -94,8 +94,6 @@ class Store(Timed, Shared):
         self._active = Active(self._state, self.configs, options.actor)
         self._told = self._followed()
         self._cell_end = CellEnd(self._state.flush)
-        mode = "read-only" if options.read_only else engine.journal_mode or "in memory"
-        logger.info("Opened %s (%s) at revision %d", self._where, mode, self._state.seq)
 
     # -- state ------------------------------------------------------------------------
 

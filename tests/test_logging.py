@@ -54,8 +54,8 @@ def test_opening_committing_and_closing_are_logged(tmp_path: Path, log: pytest.L
         store.flush()
         mode = store.stats().journal_mode
     lines = [record.getMessage() for record in log.records if record.name.startswith("orchstate")]
-    assert lines == [
-        f"Opened {store.path} ({mode}) at revision 0",
+    assert lines[0].startswith(f"Opened {store.path} ({mode}) at revision 0 in ")
+    assert lines[1:] == [
         "Committed 1 edits; the last revision is 1",
         f"Closed {store.path} at revision 1",
     ]
