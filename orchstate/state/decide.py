@@ -170,7 +170,7 @@ class _Deciding:
             return _write(row, operation, self._intent, body, diff)
         now = {path: body.get(path, usual.get(path)) for path in (*operation.set, *operation.seen)}
         is_as_seen = all(is_same(now[path], value) for path, value in operation.seen.items())
-        if not (is_as_seen and self._fits(body, usual)):
+        if not (is_as_seen and self._fits(row, body, usual)):
             # It was made on top of an edit that was refused meanwhile: nobody has looked at the two together.
             return self._merged(row, flat(decode(self._kinds, row)))
         diff = _difference(now, operation.set)
@@ -179,13 +179,14 @@ class _Deciding:
             body.pop(path, None)
         return _write(row, operation, self._intent, body, diff) if diff else None
 
-    def _fits(self, body: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
-        """Whether the document will have the fields that are set."""
+    def _fits(self, row: Row, body: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
+        """Whether the document will have the fields that are set; of an unknown kind it keeps any."""
         wanted = self._operation.set
         if wanted.keys() <= usual.keys():
             return True
-        together = plain_defaults(self._kinds[self._operation.kind].document_class({**body, **wanted}))
-        return all(path in together or path in body for path in wanted if path not in self._operation.drop)
+        together = build(self._kinds, row.kind, {**body, **wanted}, envelope_of(row))
+        known = {*leaves(type(together)), *body, *self._operation.drop}
+        return wanted.keys() <= known or not self._kinds[row.kind].is_known(together)
 
     def _without(self, row: Row | None) -> Write | None:
         """Decide where there is no document."""
@@ -240,7 +241,10 @@ class _Deciding:
         changes: Mapping[str, Any],
     ) -> None:
         """Keep what the document has no field for any more, since its provider is another one now."""
-        target, wanted = self._kinds[row.kind].prepare(theirs, dict(changes))
+        kind = self._kinds[row.kind]
+        target, wanted = kind.prepare(theirs, dict(changes))
+        if not kind.is_known(target):
+            return
         known = {*leaves(type(target)), *(target.__pydantic_extra__ or ())}
         lost = [path for path, value in wanted.items() if path not in known and value not in _UNSET]
         if lost:

@@ -67,3 +67,21 @@ def held(disk: Store) -> Iterator[Callable[[], None]]:
 
     yield let_go
     let_go()
+
+
+@pytest.fixture
+def asking(disk: Store, other: Kernel) -> Store:
+    """A store whose settings leave overlaps to people."""
+    disk.settings.sync.conflict_resolution = "prompt"
+    disk.flush()
+    other("store.refresh()")
+    return disk
+
+
+@pytest.fixture
+def merging(disk: Store, other: Kernel) -> Store:
+    """A store whose settings leave overlaps to a function."""
+    disk.settings.sync.conflict_resolution = "merge"
+    disk.flush()
+    other("store.refresh()")
+    return disk

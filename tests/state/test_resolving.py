@@ -1,0 +1,200 @@
+"""How conflicts end: by a choice, by values, from the record."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from testbed.observing import changes_of
+
+from orchstate.errors import (
+    NotFoundError,
+    StoreError,
+    UnknownFieldError,
+    ValidationError,
+)
+from tests.state.overlapping import overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testbed.kernel import Kernel
+
+    from orchstate.store import Store
+
+
+# -- resolving ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "temperature", "max_tokens"),
+    [
+        ("ours", 0.9, 7),
+        ("theirs", 1.5, None),
+        ({"temperature": 1.0}, 1.0, 7),
+        ({"max_tokens": 9}, 1.5, 9),
+        ({}, 1.5, 7),
+    ],
+    ids=["ours", "theirs", "another value", "another of what nobody disputes", "nothing"],
+)
+def test_a_conflict_ends_as_somebody_decides(
+    choice: Any,
+    temperature: float,
+    max_tokens: int | None,
+    asking: Store,
+    other: Kernel,
+    held: Callable[[], None],
+) -> None:
+    gpt = asking.configs["gpt"]
+    conflict = overlap(asking, other, held, max_tokens=7)
+    assert conflict.resolve(choice).wait(10).state == "committed"
+    asking.flush()
+    assert (gpt.temperature, gpt.max_tokens, gpt.top_p) == (temperature, max_tokens, 0.5)
+    assert (len(asking.conflicts), gpt.sync_state, gpt.error) == (0, "saved", None)
+    assert other("store.refresh(); (gpt.temperature, gpt.max_tokens, len(store.conflicts))") == [
+        temperature,
+        max_tokens,
+        0,
+    ]
+
+
+def test_a_resolution_is_one_undo_step_which_opens_the_conflict_again(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    conflict = overlap(asking, other, held)
+    id = conflict.id
+    conflict.resolve("ours")
+    asking.undo()
+    asking.flush()
+    assert asking.configs["gpt"].temperature == 1.5
+    assert [one.id for one in asking.conflicts.values()] == [id]
+    asking.conflicts[0].resolve("ours")
+    assert asking.configs["gpt"].temperature == 0.9
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "message"),
+    [
+        (
+            "mine",
+            ValidationError,
+            r"'mine' is no way to resolve\. Give 'ours', 'theirs', or a value per field",
+        ),
+        (
+            {"temprature": 1},
+            UnknownFieldError,
+            r"config has no field 'temprature'\. Did you mean 'temperature'",
+        ),
+        ({"temperature": 99}, ValidationError, "temperature"),
+    ],
+)
+def test_what_cannot_be_leaves_the_conflict_open_and_changes_nothing(
+    choice: Any,
+    error: type[Exception],
+    message: str,
+    asking: Store,
+    other: Kernel,
+    held: Callable[[], None],
+) -> None:
+    conflict = overlap(asking, other, held, max_tokens=7)
+    seq = asking.flush()
+    with pytest.raises(error, match=message):
+        conflict.resolve(choice)
+    assert (asking.flush(), len(asking.conflicts)) == (seq, 1)
+    assert asking.configs["gpt"].max_tokens is None
+
+
+def test_a_conflict_is_resolved_once(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
+    conflict = overlap(asking, other, held)
+    conflict.resolve("theirs")
+    with pytest.raises(NotFoundError, match="This conflict was resolved already, here or by somebody else"):
+        conflict.resolve("ours")
+
+
+def test_of_two_that_resolve_a_conflict_at_once_the_first_decides(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    conflict = overlap(asking, other, held)
+    mutex = asking._engine._write_mutex
+    with mutex:
+        receipt = conflict.resolve("ours")
+        other("store.refresh(); receipt = store.conflicts[0].resolve({'temperature': 1.1}); store.flush()")
+    assert receipt.wait(10).state == "rejected"
+    assert "The conflict was resolved by somebody else meanwhile" in str(receipt.error)
+    asking.flush()
+    assert (asking.configs["gpt"].temperature, len(asking.conflicts)) == (1.1, 0)
+
+
+def test_all_conflicts_can_be_ended_alike(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
+    overlap(asking, other, held)
+    with pytest.raises(ValidationError, match=r"'mine' does not fit all of them"):
+        asking.conflicts.resolve("mine")
+    assert asking.conflicts.resolve("ours") == 1
+    assert (len(asking.conflicts), asking.configs["gpt"].temperature) == (0, 0.9)
+
+
+# -- from the record ------------------------------------------------------------------------
+
+
+def test_a_record_can_have_its_edit_made_again(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt = asking.configs["gpt"]
+    overlap(asking, other, held)
+    assert gpt.retry().wait(10).state == "committed"
+    asking.flush()
+    assert (gpt.temperature, len(asking.conflicts), gpt.sync_state) == (0.9, 0, "saved")
+
+
+def test_a_record_can_give_its_edit_up(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
+    gpt = asking.configs["gpt"]
+    overlap(asking, other, held)
+    heard = changes_of(gpt, "sync_state", "error")
+    gpt.discard()
+    asking.flush()
+    assert (gpt.temperature, len(asking.conflicts), gpt.sync_state, gpt.error) == (1.5, 0, "saved", None)
+    assert [new for name, _, new, _ in heard if name == "sync_state"] == ["saved"]
+
+
+def test_an_edit_that_was_rejected_can_be_made_again(disk: Store) -> None:
+    gpt = disk.configs["gpt"]
+    damage = (
+        "UPDATE doc SET body = 'x' WHERE kind = 'config'; UPDATE rev SET body = 'x' WHERE kind = 'config'"
+    )
+    with closing(sqlite3.connect(disk.path)) as other:
+        sound = other.execute("SELECT body, (SELECT body FROM rev WHERE seq = 1) FROM doc").fetchone()
+        other.executescript(damage)
+        receipt = gpt.update(temperature=0.9)
+        assert receipt.wait(10).state == "rejected"
+        assert (gpt.temperature, gpt.sync_state, len(disk.conflicts)) == (0.2, "failed", 0)
+        other.execute("UPDATE doc SET body = ?", [sound[0]])
+        other.execute("UPDATE rev SET body = ?", [sound[1]])
+        other.commit()
+    assert gpt.retry().wait(10).state == "committed"
+    disk.flush()
+    assert (gpt.temperature, gpt.sync_state) == (0.9, "saved")
+
+
+def test_to_resolve_a_conflict_other_documents_are_not_looked_at(
+    asking: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(dict[str, Any]):
+        def values(self) -> NoReturn:
+            raise AssertionError("all documents were walked through, which other threads may add to")
+
+    conflict = overlap(asking, other, held)
+    view = asking._state.view
+    assert [entry.name for entry in view.refused()] == ["gpt"]
+    monkeypatch.setattr(view, "_entries", Closed(view._entries))
+    conflict.resolve("theirs")
+    asking.flush()
+    assert (view.refused(), asking.configs["gpt"].error) == ([], None)
+
+
+def test_without_a_refused_edit_there_is_nothing_to_decide(disk: Store) -> None:
+    gpt = disk.configs["gpt"]
+    for decide in (gpt.retry, gpt.discard):
+        with pytest.raises(StoreError, match="'gpt' has no edit that was not committed"):
+            decide()
