@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crash.nursery import Nursery
 
 WRITERS = 3
+RESET_ROUNDS = 5
 
 
 def kill_rounds(nursery: Nursery, folder: Path, rounds: int, *, mode: str, journal: str) -> Path:
@@ -32,6 +33,9 @@ def kill_rounds(nursery: Nursery, folder: Path, rounds: int, *, mode: str, journ
         ]
         try:
             wait_for_line(logs, "ready")
+            if journal == "outbox" and seed % RESET_ROUNDS == 0:
+                # However busy the machine is, some kills meet writers that have begun their outbox anew.
+                wait_for_line(logs, "reset")
             while pids:
                 time.sleep(chance.uniform(0, 0.06))
                 kill(pids.pop())
@@ -59,7 +63,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(
     resets = sum(len(lines(log, "reset")) for log in quick_folder.glob("*.log"))
     print(f"{mode}: 180 kills, {findings}, {resets} resets")
     assert findings.done > 1000
-    assert resets > 20
+    assert resets >= WRITERS * 60 // RESET_ROUNDS
     assert findings.is_sound, f"lost: {findings.lost[:5]}, twice: {findings.twice[:5]}"
     assert faults(store) == []
     with open_store(store, read_only=True) as opened:
