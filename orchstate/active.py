@@ -40,8 +40,6 @@ class Active:
         self._configs = configs
         self._name = _profile_name(actor)
         self._last: Config | None = None
-        # All profiles at once, so that asking for one takes no query.
-        state.ids("profile")
 
     def config(self) -> Config | None:
         """Return the config in use, None when there is none; of a closed store the last one."""

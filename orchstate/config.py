@@ -172,7 +172,7 @@ class Config(Usable, Keyed):
 
         self._state.check_usable()
         document, revision = self._pinned()
-        agents = self._services.settings.agents
+        agents = self._services.settings().agents
         return Connection(
             # All of it from one document: it may be changed at any moment.
             definition=self._services.registry.get(document.provider),

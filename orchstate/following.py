@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orchstate.storage.sqlite import SqliteEngine
 
 T = TypeVar("T")
-Status = Literal["ready", "saving", "degraded", "read-only", "closed"]
+Status = Literal["loading", "ready", "saving", "degraded", "read-only", "closed"]
 _FOLLOWED: Final = ("active", "status", "pending", "error")
 
 
@@ -52,7 +52,8 @@ class Followed(HasTraits):
 
     active = ActiveTrait(lambda store: store._active.config(), help="The config in use, or None.")
     status = ComputedTrait(
-        lambda store: store._status(), help='"ready", "saving", "degraded", "read-only" or "closed".'
+        lambda store: store._status(),
+        help="What it is doing: loading, ready, saving, degraded, read-only or closed.",
     )
     pending = ComputedTrait(
         lambda store: store._state.seen_itself.pending, help="Edits accepted and not yet committed."
@@ -238,20 +239,28 @@ class Followed(HasTraits):
         self._state.catch_up()
 
     def _status(self) -> Status:
-        if self._state.unusable:
+        state = self._state.seen_itself
+        if state.unusable:
             return "closed"
+        if self._is_loading:
+            return "loading"
         if self._options.read_only:
             return "read-only"
-        state = self._state.seen_itself
         if state.failing or state.refusing or self._engine.damages:
             return "degraded"
         return "saving" if state.pending else "ready"
+
+    @property
+    def _is_loading(self) -> bool:
+        return self._engine.preparation.is_running
 
     def _error(self) -> OrchstateError | None:
         return self._state.seen_itself.error or self._engine.damages.error
 
     def _followed(self) -> tuple[Any, ...]:
-        return (self._active.config(), self._status(), self._state.pending, self._error())
+        # To ask what is active would wait.
+        active = None if self._is_loading else self._active.config()
+        return (active, self._status(), self._state.pending, self._error())
 
     def _tell(self) -> None:
         """Tell those who observe the store's own traits; costs nothing when nobody does."""

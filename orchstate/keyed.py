@@ -35,7 +35,7 @@ class Services:
     secrets: Secrets
     history: History
     store_id: str
-    settings: Record
+    settings: Callable[[], Record]
     drop_unused: Callable[[str, SecretRef], object]
     place: str
 

@@ -12,12 +12,14 @@ import shutil
 import threading
 import time
 import uuid
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.adoption import adopt
 from orchstate.errors import (
+    CorruptStoreError,
+    OrchstateError,
     StoreError,
     ValidationError,
     may_be_key,
@@ -30,7 +32,7 @@ from orchstate.origin import user_name
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
 from orchstate.storage import forks
-from orchstate.storage.outbox import MemoryJournal, Outbox
+from orchstate.storage.outbox import MemoryJournal, Outbox, bytes_in
 from orchstate.storage.placement import LITTLE_SPACE_BYTES
 from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
@@ -71,7 +73,8 @@ def open(
     -------
     Store
         The same object when the target is open in this process already, so re-running
-        a cell is harmless.
+        a cell is harmless. Where much has to be looked over or taken over first, its status
+        is ``"loading"`` for a while, and what is read or committed waits.
 
     Raises
     ------
@@ -152,6 +155,8 @@ _ADDRESS: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]+):/|(file|sqlite3?):)"
 # Whoever ends in the regular way leaves nothing for others to adopt, if that is quickly done.
 _EXIT_FLUSH_S: Final = 2.0
 _WHAT_TO_GIVE: Final = "Give a file, ':memory:', or nothing for your own store."
+# About a thousand edits, which take less time than anybody notices.
+_QUICKLY_ADOPTED_BYTES: Final = 256 * 1024
 # Characters of a path that messages show.
 _LONGEST_PATH: Final = 500
 
@@ -227,21 +232,24 @@ def _close_all() -> None:
 def _open_new(path: Path | None, options: Options) -> Store:
     # First what can be wrong without a trace on the disk.
     secrets = Secrets(options.secrets, vault_path=vault_path())
-    begun_ns, count = time.monotonic_ns(), 0
+    load = _Loading(path, options)
     engine = SqliteEngine(path, read_only=options.read_only)
     journal: Any = None
     try:
-        if path:
-            engine.inspect(anew=False)
+        is_long = load.is_long(engine)
+        if is_long:
+            engine.check_clock()
+            engine.preparation.expect()
+        else:
+            load(engine)
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
-            folder = outboxes(path)
-            count = adopt(folder, engine, kinds_of(Registry()))
-            journal = Outbox.create(folder, store_id=engine.store_id, writer=uuid.uuid4().hex)
+            writer = uuid.uuid4().hex
+            journal = Outbox.create(outboxes(path), store_id=engine.store_id, writer=writer)
         store = Store(engine, journal, options, secrets)
-        if path:
-            _log_opening(path, engine, count, (time.monotonic_ns() - begun_ns) // 1_000_000)
+        if is_long:
+            engine.preparation.begin(partial(load.beside, engine), store._loaded)
         return store
     except BaseException:
         if journal:
@@ -249,6 +257,41 @@ def _open_new(path: Path | None, options: Options) -> Store:
             journal.close(keep=False)
         engine.close()
         raise
+
+
+class _Loading:
+    """What is done before a store's file is read: it is looked over, and edits of the dead are taken over."""
+
+    def __init__(self, path: Path | None, options: Options) -> None:
+        self._begun_ns = time.monotonic_ns()
+        self._path = path
+        self._is_adopting = not options.read_only
+
+    def is_long(self, engine: SqliteEngine) -> bool:
+        """Whether it takes so long that nobody should wait for it who does not read."""
+        if self._path is None:
+            return False
+        left = bytes_in(outboxes(self._path)) if self._is_adopting else 0
+        return left > _QUICKLY_ADOPTED_BYTES or engine.is_long_to_inspect
+
+    def __call__(self, engine: SqliteEngine) -> None:
+        path = self._path
+        if path is None:
+            return
+        engine.inspect(anew=False)
+        count = adopt(outboxes(path), engine, kinds_of(Registry())) if self._is_adopting else 0
+        _log_opening(path, engine, count, (time.monotonic_ns() - self._begun_ns) // 1_000_000)
+
+    def beside(self, engine: SqliteEngine) -> None:
+        """Do it in a thread that has nobody to raise to."""
+        try:
+            self(engine)
+        except CorruptStoreError as error:
+            logger.error("%s", error)
+            engine.damages.add(error)
+        except (OrchstateError, OSError) as error:
+            # All that is read is verified in any case.
+            logger.warning("%s could not be looked over: %s", _shown(str(self._path)), error)
 
 
 def _log_opening(path: Path, engine: SqliteEngine, count: int, duration_ms: int) -> None:

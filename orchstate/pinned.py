@@ -149,7 +149,7 @@ class PinnedConfig(Usable):
 
     def _connection(self) -> Connection:
         self._state.check_usable()
-        agents = self._services.settings.agents
+        agents = self._services.settings().agents
         return Connection(
             definition=self.definition,
             document=self._with_keys_of_now(),

@@ -18,6 +18,7 @@ from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
 from orchstate.models.names import check_label
+from orchstate.models.profile import ProfileDocument
 from orchstate.models.settings import SettingsDocument
 from orchstate.origin import origin
 from orchstate.providers.registry import Registry
@@ -87,13 +88,26 @@ class Store(Timed, Shared):
             secrets=self.secrets,
             history=self.history,
             store_id=engine.store_id,
-            settings=self.settings,
+            settings=lambda: self.settings,
             drop_unused=Sweeper(self._state, self.secrets, lambda: engine.places).drop_unused,
             place=engine.place,
         )
         self._active = Active(self._state, self.configs, options.actor)
-        self._told = self._followed()
+        self._told = ()
         self._cell_end = CellEnd(self._state.flush)
+        if not self._is_loading:
+            self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        """Have in memory what everybody asks for, so that it can be looked at after close(), too."""
+        for kind in (SettingsDocument.kind, ProfileDocument.kind):
+            self._state.load_all(kind)
+
+    def _loaded(self) -> None:
+        """Go on after loading; called in its thread."""
+        with contextlib.suppress(StoreError):
+            self._read_ahead()
+        self._state.look_again()
 
     # -- state ------------------------------------------------------------------------
 
@@ -232,6 +246,7 @@ class Store(Timed, Shared):
 
     def _close(self, timeout_s: float) -> None:
         self._cell_end.forget()
+        self._engine.preparation.wait(timeout_s)
         with contextlib.suppress(StoreError):
             # What is active is still to be seen afterwards.
             self._active.config()

@@ -117,8 +117,8 @@ def test_an_edit_between_two_looks_does_not_mix_revisions(
 
 def test_a_call_never_mixes_two_providers(gpt: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person changes the provider in the midst of a call's preparation."""
-    settings = type(gpt._services.settings)
-    usual = gpt._services.settings.agents
+    settings = type(gpt._services.settings())
+    usual = gpt._services.settings().agents
 
     def agents(_: object) -> object:
         gpt.provider = "anthropic"

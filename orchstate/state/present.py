@@ -98,7 +98,7 @@ class Present:
         self.reads = Reads()
         self._outlook_before: tuple[Any, ...] = ()
         engine.known_rows = self.view.rows
-        engine.damages.tell = self._met_damage
+        engine.damages.tell = self.look_again
         forks.guard(self)
 
     @property
@@ -190,9 +190,13 @@ class Present:
                 names[id] = document.name
         return names
 
+    def load_all(self, kind: str) -> None:
+        """Have all documents of a kind in memory."""
+        self._loader.load_kind(kind)
+
     def singleton(self, id: str, blank: Document) -> Record:
         """Return the record of a document that everybody has, stored or not; `blank` stands in for it."""
-        self._loader.load_id(id)
+        self._loader.load_id(id, blank.kind)
         with self.lock:
             self.view.reserve(id, blank)
         return self.record(id)
@@ -316,7 +320,7 @@ class Present:
 
     def _outlook(self) -> tuple[Any, ...]:
         """Return what the store's status, pending and error follow from."""
-        return (self.error, self.failing, self.closed)
+        return (self.error, self.failing, self.closed, self.engine.preparation.is_running)
 
     def _absorb(self) -> None:
         # Reading goes the long way as long as a block shows something else than the view.
@@ -405,7 +409,8 @@ class Present:
         self.attention = True
         self.delivery.wake()
 
-    def _met_damage(self) -> None:
+    def look_again(self) -> None:
+        """Have the owner look at what the store's status follows from; from any thread."""
         self.attention = True
         self.delivery.wake()
 

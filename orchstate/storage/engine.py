@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from orchstate.models.intent import Intent, Origin, Verb
     from orchstate.storage.damages import Damages
+    from orchstate.storage.preparation import Preparation
 
 Outcome = Literal["committed", "merged", "conflict", "rejected"]
 
@@ -203,6 +204,7 @@ class Engine(Protocol):
 
     store_id: str
     damages: Damages
+    preparation: Preparation
     known_rows: Callable[[], Iterable[Row]]
 
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:

@@ -168,7 +168,7 @@ class StoreFile:
 
     def seq(self) -> int:
         """Return the number of the last commit."""
-        return int(self.query("SELECT seq FROM clock")[0][0])
+        return int(self._read(lambda connection: fetch(connection, "SELECT seq FROM clock"))[0][0])
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement."""

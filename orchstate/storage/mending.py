@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchstate.errors import CorruptStoreError, StoreError
 from orchstate.storage import schema
@@ -19,6 +19,7 @@ from orchstate.storage.connection import connect, fetch, transaction, translated
 from orchstate.storage.damages import Damages
 from orchstate.storage.file import StoreFile
 from orchstate.storage.losses import UNKNOWN, lost_names, unreadable
+from orchstate.storage.preparation import Preparation
 from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
 from orchstate.storage.remains import FAR
 from orchstate.storage.salvage import (
@@ -36,7 +37,7 @@ from orchstate.storage.salvage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from orchstate.storage.engine import Row
@@ -63,6 +64,8 @@ class MendedFile(StoreFile):
         Returns rows that are known from before, should the file be damaged.
     places
         The place of the file, and those it had before it was salvaged.
+    preparation
+        What has to be done before it is read; others wait for it.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class MendedFile(StoreFile):
         self.salvaged: Salvaged | None = None
         self.known_rows: Callable[[], Iterable[Row]] = tuple
         self.places: tuple[str, ...] = ()
+        self.preparation = Preparation()
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
         self.places = self.places or (self.place,)
 
@@ -97,13 +101,32 @@ class MendedFile(StoreFile):
         is_known = not anew and self._was_inspected()
         found = [] if is_known else [str(line) for (line,) in self.query("PRAGMA integrity_check")]
         found = [line for line in found if line != "ok"]
-        ((seq, last),) = self.query("SELECT seq, (SELECT coalesce(max(seq), 0) FROM rev) FROM clock")
-        if not last <= seq < last + FAR:
-            found.append("the clock is wrong")
         if found:
             self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
         elif not is_known:
             self._note_inspection()
+        self.check_clock()
+
+    def check_clock(self) -> None:
+        """Do what :meth:`inspect` does where nothing but the number of the last commit is damaged."""
+        ((seq, last),) = self.query("SELECT seq, (SELECT coalesce(max(seq), 0) FROM rev) FROM clock")
+        if not last <= seq < last + FAR:
+            self._mend(sqlite3.DatabaseError("malformed: the clock is wrong"))
+
+    @property
+    def is_long_to_inspect(self) -> bool:
+        """Whether it takes long to find out if the structure of the file is sound, and is due."""
+        return self._is_large and not self._was_inspected()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a reading SQL statement, once the file is prepared."""
+        self.preparation.wait()
+        return super().query(sql, parameters)
+
+    def after_fork_in_child(self) -> None:
+        """Disable what was inherited; nobody waits for a thread that is not there."""
+        super().after_fork_in_child()
+        self.preparation.end()
 
     @property
     def _is_large(self) -> bool:

@@ -267,6 +267,15 @@ def adopt_all(folder: Path, *, store_id: str) -> Iterator[Outbox]:
             yield outbox
 
 
+def bytes_in(folder: Path) -> int:
+    """Return the size of all outboxes together, those of living processes among them."""
+    sizes = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            sizes += path.stat().st_size
+    return sizes
+
+
 def scan(data: bytes) -> Scan:
     """Return the sound records in the bytes of an outbox.
 

@@ -99,6 +99,7 @@ class SqliteEngine(MendedFile):
         """
         if self.read_only:
             raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to edit.")
+        self.preparation.wait()
         commit = self.mended(lambda: self._commit_locked(writer, intents, decide))
         if commit.revisions:
             self._bell.ring()
@@ -288,6 +289,7 @@ class SqliteEngine(MendedFile):
         """
         if path.exists():
             raise StoreError(f"{str(path)!r} exists. Choose a new file, so that nothing is overwritten.")
+        self.preparation.wait()
         # Under its name only when it is whole, so that nobody takes half a copy for a backup.
         partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
         made = prepare(partial, read_only=False)

@@ -133,7 +133,7 @@ def test_the_closest_name_is_offered(gpt: Config) -> None:
     with pytest.raises(UnknownFieldError, match=r"Did you mean 'temperature'?"):
         gpt.temprature = 1.0
     with pytest.raises(UnknownFieldError, match=r"Did you mean 'timeout'?"):
-        gpt._services.settings.agents.timout = 5_000
+        gpt._services.settings().agents.timout = 5_000
 
 
 def test_a_misspelt_trait_of_the_store_raises(store: Store) -> None:

@@ -184,11 +184,11 @@ def test_an_observer_that_is_interrupted_leaves_the_rest_for_the_next_access(gpt
 
     heard: list[Any] = []
     gpt.observe(stop, "temperature")
-    gpt._services.settings.agents.observe(lambda change: heard.append(change.new), "timeout")
+    gpt._services.settings().agents.observe(lambda change: heard.append(change.new), "timeout")
     state = gpt._state
     with pytest.raises(KeyboardInterrupt), state.transaction():
         gpt.temperature = 0.9
-        gpt._services.settings.agents.timeout = 5_000
+        gpt._services.settings().agents.timeout = 5_000
     assert heard == []
     assert (gpt.temperature, heard) == (0.9, [5_000])
 
