@@ -12,6 +12,11 @@ LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
+# What a busy machine does no harm runs beside each other; the rest measures, or is the only one of its kind.
+BESIDE := -n 2 --dist worksteal -m "not browser and not keyring and not llm and not long"
+ALONE := $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
+# Where ARGS choose tests, one of the two may be left with none.
+or_none = $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
@@ -28,10 +33,11 @@ lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 	@$(BIN)/orchstate lab $(ARGS)
 
 test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
-	$(PYTEST) $(NBVAL) -m "not long" $(ARGS)
+	$(PYTEST) $(BESIDE) $(ARGS) $(or_none)
+	$(PYTEST) $(ALONE) $(ARGS) $(or_none)
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
-	$(PYTEST) -m $(FAST) $(ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes
 	$(PYTEST) -m long --timeout=3600 $(ARGS)

@@ -51,10 +51,22 @@ def _things_for_docstrings(
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cells of notebooks, before anything chooses tests by their marks."""
+    for item in items:
+        if _is_cell(item):
+            item.add_marker("notebook")
+
+
+def _is_cell(item: pytest.Item) -> bool:
+    return type(item).__name__ == "IPyNbCell"
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Give each notebook that nbval runs a store of its own; its kernel starts with the first cell."""
-    if type(item).__name__ == "IPyNbCell":
+    if _is_cell(item):
         store = Path(item.config.stash[_folder].name, item.path.stem, "store.db")
         store.parent.mkdir(exist_ok=True)
         os.environ["ORCHSTATE_STORE"] = str(store)

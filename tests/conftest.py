@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from testbed import secret_service as secret_service_bed
+from testbed.branch import command
 from testbed.chromium import Chromium
 from testbed.environment import clean
 from testbed.jupyter import Lab
@@ -84,6 +85,8 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     """The command, as a process of its own."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        if not any(name.startswith("PYTHON") for name in more):
+            return command(arguments, environment | more, tmp_path)
         return subprocess.run(
             [sys.executable, "-m", "orchstate", *arguments],
             env=environment | more,

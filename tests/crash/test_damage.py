@@ -171,7 +171,7 @@ def damage(
 def test_what_damage_leaves_is_true_or_named(
     mode: str, originals: dict[str, Original], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts, wrong = damage(originals[mode], tmp_path / "store", 200, f"{mode} 1", monkeypatch)
+    counts, wrong = damage(originals[mode], tmp_path / "store", 100, f"{mode} 1", monkeypatch)
     print(mode, dict(counts))
     assert wrong == []
     assert counts["named"]

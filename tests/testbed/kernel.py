@@ -1,7 +1,7 @@
 """Another process that runs code line by line, as a kernel does, without what a kernel needs to start.
 
-Run as a script it reads ``{"code": ...}`` lines and answers with ``{"value": ...}`` (the
-value of the last expression, as JSON or as its repr) or ``{"error": ...}`` lines.
+It is sent code, and answers with the value of its last expression, as JSON or as its repr,
+or with the words of its error.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import ast
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from testbed.branch import branched, pipe, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from multiprocessing.connection import Connection
 
 
 class KernelError(RuntimeError):
@@ -31,20 +35,18 @@ class Kernel:
     21
     """
 
-    def __init__(self, setup: str = "", *, environment: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **(environment or {})},
-        )
+    def __init__(self, setup: str = "", *, environment: Mapping[str, str] | None = None) -> None:
+        self._line, theirs = pipe()
+        folder = Path(__file__).parents[2]
+        self._process = branched(serve, theirs, {**os.environ, **(environment or {})}, folder)
+        # Now it is closed when the process ends.
+        theirs.close()
         self(setup)
 
     @property
     def pid(self) -> int:
         """Its process id."""
+        assert self._process.pid
         return self._process.pid
 
     def __call__(self, code: str) -> Any:
@@ -54,16 +56,15 @@ class Kernel:
 
     def send(self, code: str) -> None:
         """Have code run, without waiting for it."""
-        assert self._process.stdin
-        print(json.dumps({"code": code}), file=self._process.stdin, flush=True)
+        self._line.send_bytes(code.encode())
 
     def receive(self) -> Any:
         """Return the value of what was sent."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise KernelError(f"The process has ended with status {self._process.wait()}.")
-        answer = json.loads(line)
+        try:
+            answer = json.loads(self._line.recv_bytes())
+        except (EOFError, ConnectionError):
+            self._process.join()
+            raise KernelError(f"The process has ended with status {self._process.exitcode}.") from None
         if "error" in answer:
             raise KernelError(answer["error"])
         return answer.get("value")
@@ -71,14 +72,14 @@ class Kernel:
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
         self._process.kill()
-        self._process.wait()
+        self._process.join()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self.kill()
+        self._line.close()
 
 
 def run(code: str, names: dict[str, Any]) -> Any:
@@ -89,20 +90,18 @@ def run(code: str, names: dict[str, Any]) -> Any:
     return eval(compile(ast.Expression(last.value), "<kernel>", "eval"), names) if last else None
 
 
-def serve() -> None:
-    """Answer line by line until the input ends."""
+def serve(line: Connection, environment: dict[str, str], folder: Path) -> None:
+    """Answer until the other end is closed."""
+    settle(environment, folder)
     warnings.simplefilter("error")
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     names: dict[str, Any] = {"__name__": "__kernel__"}
-    for line in sys.stdin:
+    while True:
         try:
-            answer = {"value": run(json.loads(line)["code"], names)}
-            text = json.dumps(answer, default=repr)
+            code = line.recv_bytes().decode()
+        except EOFError:
+            return
+        try:
+            text = json.dumps({"value": run(code, names)}, default=repr)
         except BaseException as error:
             text = json.dumps({"error": f"{type(error).__name__}: {error}"})
-        print(text, file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    serve()
+        line.send_bytes(text.encode())
