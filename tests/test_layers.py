@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parents[1] / "orchstate"
 
 # Everything imports only from lines above, but for the modules of CLOSE; docs/design.md draws the same house.
 FLOORS: Final = (
-    ("errors", "display", "locks", "loops", "tracebacks"),
+    ("errors", "display", "durable", "locks", "loops", "tracebacks"),
     ("models",),
     ("origin", "providers"),
     ("cells", "secrets", "storage"),

@@ -8,6 +8,7 @@ import secrets as tokens
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from orchstate.durable import durable
 from orchstate.errors import SetupError
 from orchstate.exchange.format import FORMAT
 
@@ -102,7 +103,7 @@ def replace_file(path: Path, content: bytes) -> Path:
         except OSError:
             new.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        durable(target.parent)
         return path
     except FileNotFoundError as error:
         raise SetupError("there is no such folder. Make it first.", source=str(path.parent)) from error
@@ -158,11 +159,3 @@ def _write_new(path: Path, content: bytes, mode: int | None) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

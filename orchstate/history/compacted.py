@@ -50,7 +50,7 @@ class Compacted:
     preview: bool
 
     @classmethod
-    def of(cls, done: storage.Compacted, *, preview: bool) -> Compacted:
+    def of(cls, done: storage.Shrunk, *, preview: bool) -> Compacted:
         """Return what the engine did, in the words of the history."""
         plan = done.plan
         return cls(

@@ -11,7 +11,7 @@ from orchstate.models.document import Document
 from orchstate.models.names import name_key
 from orchstate.models.settings import SettingsDocument
 from orchstate.state.decide import decode
-from orchstate.state.restore import Wanted
+from orchstate.state.restore import Former
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class PastState:
 
     # -- inside -----------------------------------------------------------------------
 
-    def _everything(self) -> dict[str, Wanted]:
+    def _everything(self) -> dict[str, Former]:
         kinds = [kind.name for kind in self._kinds.values() if kind.is_restored]
         wanted = {row.id: self._was(row) for row in self._snapshot.rows() if row.kind in kinds}
         for kind in kinds:
@@ -253,28 +253,28 @@ class PastState:
                     wanted[id] = self._was_not(id, name)
         return wanted
 
-    def _was(self, row: Row) -> Wanted:
+    def _was(self, row: Row) -> Former:
         try:
-            return Wanted(decode(self._kinds, row))
+            return Former(decode(self._kinds, row))
         except ValidationError:
-            return Wanted(None, "not valid", row.name)
+            return Former(None, "not valid", row.name)
 
-    def _was_not(self, id: str, name: str) -> Wanted:
+    def _was_not(self, id: str, name: str) -> Former:
         # Of what is only not to be read nobody wants the present one deleted.
         try:
             self._snapshot.get(id)
         except CorruptStoreError:
-            return Wanted(None, "damaged", name)
-        return Wanted(None)
+            return Former(None, "damaged", name)
+        return Former(None)
 
-    def _one(self, what: Any) -> dict[str, Wanted]:
+    def _one(self, what: Any) -> dict[str, Former]:
         id = self._id_of(what)
         row = self._snapshot.get(id) if id else None
         if id and row and not row.deleted and self._is_restored(row.kind):
             return {id: self._was(row)}
         if id and id in self._state.listed("settings"):
             # They are as usual until they are changed.
-            return {id: Wanted(None)}
+            return {id: Former(None)}
         raise self._not_there(what)
 
     def _id_of(self, what: Any) -> str | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import ValidationError as SchemaError
 
+from orchstate.durable import durable
 from orchstate.errors import SecretUnavailableError, VaultCorruptError, WrongPassphraseError
 from orchstate.models.canonical import canonical, parse
 from orchstate.secrets.kdf import Hex, Kdf
@@ -276,17 +277,7 @@ def _replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The name is in the folder, and must reach the disk too. Windows opens no folders.
-    if os.name == "posix":
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    durable(path.parent)
 
 
 def _refuse_newer(body: dict[str, Any], *, intact: bool) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchstate.models.document import ENVELOPE
 from orchstate.state import steps as edits
 from orchstate.state.undo import (
+    Account,
     Left,
-    Log,
     blocked,
     dotted,
     left_in_sentences,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchstate.state.undo import IsFree, Reason
 
 
-class Wanted(NamedTuple):
+class Former(NamedTuple):
     """What one document was at a moment.
 
     Parameters
@@ -113,10 +113,10 @@ class Restored:
 class _Part:
     """One document on its way back."""
 
-    def __init__(self, wanted: Wanted, now: Document | None) -> None:
+    def __init__(self, wanted: Former, now: Document | None) -> None:
         self.wanted = wanted
         self.now = now
-        self.log = Log()
+        self.account = Account()
         self.step: Step | None = None
 
     @property
@@ -125,7 +125,7 @@ class _Part:
 
 
 def restoring(
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, Former],
     kinds: Kinds,
     present: Callable[[str], Document | None],
     is_free: IsFree,
@@ -166,41 +166,43 @@ def _as_of_today(document: Document | None, kinds: Kinds) -> Document | None:
 
 
 def _told(parts: Sequence[_Part]) -> Restored:
-    changed = [thing for part in parts if part.verb == "update" for thing in part.log.changed]
+    changed = [thing for part in parts if part.verb == "update" for thing in part.account.changed]
     names = {
-        verb: tuple(part.log.changed[0][0] for part in parts if part.verb == verb)
+        verb: tuple(part.account.changed[0][0] for part in parts if part.verb == verb)
         for verb in ("create", "delete")
     }
-    left = tuple(one for part in parts for one in part.log.left)
+    left = tuple(one for part in parts for one in part.account.left)
     return Restored(0, tuple(changed), names["create"], names["delete"], left)
 
 
 def _step(part: _Part, kinds: Kinds, at_us: int) -> Step | None:
-    then, now, log = part.wanted.document, part.now, part.log
+    then, now, account = part.wanted.document, part.now, part.account
     if part.wanted.problem:
-        log.left.append(Left(part.wanted.name, "", part.wanted.problem))
+        account.left.append(Left(part.wanted.name, "", part.wanted.problem))
         return None
     if then is None:
         if now is None:
             return None
-        log.put_back(now)
+        account.put_back(now)
         return edits.delete(now)
     if not kinds[then.kind].is_known(then):
-        log.leave(then, "", "not defined")
+        account.leave(then, "", "not defined")
         return None
-    sound = _sound(then, now, log)
+    sound = _sound(then, now, account)
     if sound is None:
         return None
     if now is not None:
-        return _changed(sound, now, kinds, at_us, log)
-    log.put_back(sound)
-    return edits.revive(without_lost_keys(sound, None, log), at_us)
+        return _changed(sound, now, kinds, at_us, account)
+    account.put_back(sound)
+    return edits.revive(without_lost_keys(sound, None, account), at_us)
 
 
-def _changed(then: Document, now: Document, kinds: Kinds, at_us: int, log: Log) -> Step | None:
-    step = values_back(then, now, now, kinds, at_us, log)
+def _changed(then: Document, now: Document, kinds: Kinds, at_us: int, account: Account) -> Step | None:
+    step = values_back(then, now, now, kinds, at_us, account)
     # Nobody else is in the way here: what does not fit breaks a rule.
-    log.left = [Left(one.name, one.path, "not valid") if one.reason == "changed" else one for one in log.left]
+    account.left = [
+        Left(one.name, one.path, "not valid") if one.reason == "changed" else one for one in account.left
+    ]
     return step
 
 
@@ -208,16 +210,16 @@ def _without_name(part: _Part, kinds: Kinds, at_us: int) -> None:
     """Leave a name alone that another document has by now, and with it what was to be made again."""
     then, now = part.wanted.document, part.now
     if then is None or now is None:
-        part.log.leave_all("name taken")
+        part.account.leave_all("name taken")
         part.step = None
         return
-    part.log = Log()
-    part.wanted = Wanted(then.model_copy(update={"name": now.name}))
+    part.account = Account()
+    part.wanted = Former(then.model_copy(update={"name": now.name}))
     part.step = _step(part, kinds, at_us)
-    part.log.leave(now, "name", "name taken")
+    part.account.leave(now, "name", "name taken")
 
 
-def _sound(then: Document, now: Document | None, log: Log) -> Document | None:
+def _sound(then: Document, now: Document | None, account: Account) -> Document | None:
     """Return a document without what breaks a rule of today; None if it cannot be without that."""
     faulty = {issue.field.partition(".")[0] for issue in then.issues()}
     if not faulty:
@@ -225,10 +227,10 @@ def _sound(then: Document, now: Document | None, log: Log) -> Document | None:
     usual = now if type(now) is type(then) else None
     needed = {name for name, info in type(then).model_fields.items() if info.is_required()}
     if "" in faulty or (usual is None and faulty & needed):
-        log.leave(then, "", "not valid")
+        account.leave(then, "", "not valid")
         return None
     for name in sorted(faulty):
-        log.leave(then, name, "not valid")
+        account.leave(then, name, "not valid")
     fields = type(then).model_fields
     values = {
         name: getattr(usual, name) if usual else fields[name].get_default(call_default_factory=True)

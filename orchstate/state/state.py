@@ -21,7 +21,7 @@ from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt
-from orchstate.state.restore import Restored, Wanted, restoring
+from orchstate.state.restore import Former, Restored, restoring
 from orchstate.state.stats import Stats, size_of
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
 from orchstate.state.writer import MAX_BATCH
@@ -224,7 +224,7 @@ class State(Acceptance):
     # -- the past -------------------------------------------------------------------
 
     def restore(
-        self, wanted: Mapping[str, Wanted], seq: int, *, label: str = "", is_preview: bool = False
+        self, wanted: Mapping[str, Former], seq: int, *, label: str = "", is_preview: bool = False
     ) -> Restored:
         """Make documents what they were at a moment, as new revisions in one transaction.
 
@@ -263,11 +263,11 @@ class State(Acceptance):
             self._submit(steps, at_us, label)
         return replace(restored, seq=seq)
 
-    def _restoring(self, wanted: Mapping[str, Wanted], at_us: int) -> tuple[list[Step], Restored]:
+    def _restoring(self, wanted: Mapping[str, Former], at_us: int) -> tuple[list[Step], Restored]:
         entries = {id: self.view.known(id) for id in wanted}
         wanted = {
             # What everybody has, stored or not, is not deleted.
-            id: Wanted(entry.blank) if entry and entry.blank and one == Wanted(None) else one
+            id: Former(entry.blank) if entry and entry.blank and one == Former(None) else one
             for (id, one), entry in zip(wanted.items(), entries.values(), strict=True)
         }
         steps, restored = restoring(wanted, self.kinds, self._look, self._is_free, at_us)

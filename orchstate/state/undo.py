@@ -200,7 +200,7 @@ def inverse(
     at_us
         The time of the new steps.
     """
-    parts = [Log() for _ in entry.steps]
+    parts = [Account() for _ in entry.steps]
     backs = [
         _inverse_of(step, kinds, present(step.operation.id), at_us, part)
         for step, part in zip(reversed(entry.steps), parts, strict=True)
@@ -242,7 +242,7 @@ def _is_new_name(step: Step) -> bool:
     return name_key(step.before.name) != name_key(step.after.name)
 
 
-class Log:
+class Account:
     """What is being put back, and what is left alone."""
 
     def __init__(self) -> None:
@@ -265,37 +265,37 @@ class Log:
         self.changed = []
 
 
-def _inverse_of(step: Step, kinds: Kinds, now: Document | None, at_us: int, log: Log) -> Step | None:
+def _inverse_of(step: Step, kinds: Kinds, now: Document | None, at_us: int, account: Account) -> Step | None:
     if step.before is None or step.after is None:
-        return _existence(step, now, at_us, log)
+        return _existence(step, now, at_us, account)
     if now is None:
-        log.leave(step.after, "", "deleted")
+        account.leave(step.after, "", "deleted")
         return None
-    return values_back(step.before, step.after, now, kinds, at_us, log)
+    return values_back(step.before, step.after, now, kinds, at_us, account)
 
 
-def _existence(step: Step, now: Document | None, at_us: int, log: Log) -> Step | None:
+def _existence(step: Step, now: Document | None, at_us: int, account: Account) -> Step | None:
     if step.before is None:
         untouched = now is not None and step.after is not None and now.body() == step.after.body()
         if now is None or not untouched:
-            log.leave(step.after, "", "changed" if now else "deleted")
+            account.leave(step.after, "", "changed" if now else "deleted")
             return None
-        log.put_back(step.after)
+        account.put_back(step.after)
         return edits.delete(now)
     if now is not None:
         # Made anew, with the name and so with the id of the one that was deleted.
-        log.leave(step.before, "", "name taken")
+        account.leave(step.before, "", "name taken")
         return None
-    log.put_back(step.before)
-    return edits.revive(without_lost_keys(step.before, None, log), at_us)
+    account.put_back(step.before)
+    return edits.revive(without_lost_keys(step.before, None, account), at_us)
 
 
 def values_back(
-    before: Document, after: Document, now: Document, kinds: Kinds, at_us: int, log: Log
+    before: Document, after: Document, now: Document, kinds: Kinds, at_us: int, account: Account
 ) -> Step | None:
     """Return the step that gives a document its values of `before` where it still has those of `after`."""
     if type(before) is not type(after):
-        return _provider(before, after, now, log)
+        return _provider(before, after, now, account)
     wanted = {}
     for path in leaves(type(after)):
         old, new = before.at(path), after.at(path)
@@ -304,15 +304,15 @@ def values_back(
         stands = path in leaves(type(now)) and is_same(to_plain(now.at(path)), to_plain(new))
         reason = _of_key(old, new) if stands else "changed"
         if reason:
-            log.leave(now, path, reason)
+            account.leave(now, path, reason)
         else:
             wanted[path] = old
     fitting = _fitting(now, wanted, kinds, at_us)
     for path in wanted:
         if path in fitting:
-            log.put_back(now, path)
+            account.put_back(now, path)
         else:
-            log.leave(now, path, "changed")
+            account.leave(now, path, "changed")
     return edits.update(kinds[now.kind], now, fitting, at_us) if fitting else None
 
 
@@ -335,13 +335,13 @@ def _of_key(old: Any, new: Any) -> Reason | None:
     return "key gone" if before - after else "key kept" if after - before else None
 
 
-def _provider(before: Document, after: Document, now: Document, log: Log) -> Step | None:
+def _provider(before: Document, after: Document, now: Document, account: Account) -> Step | None:
     """Take a change of provider back whole, or not at all."""
     if now.body() != after.body():
-        log.leave(now, "provider", "changed")
+        account.leave(now, "provider", "changed")
         return None
-    log.put_back(now, "provider")
-    back = _with_new_keys(without_lost_keys(before, now, log), now, log)
+    account.put_back(now, "provider")
+    back = _with_new_keys(without_lost_keys(before, now, account), now, account)
     operation = edits.difference(
         "update", now, back, dict.fromkeys([*leaves(type(now)), *leaves(type(back))])
     )
@@ -355,7 +355,7 @@ def _called(document: Document | None, path: str = "") -> tuple[str, str]:
     return document.name, path
 
 
-def _with_new_keys(back: Document, now: Document, log: Log) -> Document:
+def _with_new_keys(back: Document, now: Document, account: Account) -> Document:
     """Return what comes back with the keys that came meanwhile, put away for the providers they are for."""
     if not isinstance(back, ConfigDocument) or not isinstance(now, ConfigDocument):
         return back
@@ -367,7 +367,7 @@ def _with_new_keys(back: Document, now: Document, log: Log) -> Document:
         if new:
             stash[provider] = {**_as_map(stash.get(provider)), **new}
     for path in own:
-        log.leave(back, path, "key kept")
+        account.leave(back, path, "key kept")
     return back.model_copy(update={**own, "stash": FrozenMap(stash)})
 
 
@@ -376,16 +376,16 @@ def _as_map(values: Any) -> Mapping[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def without_lost_keys(document: Document, now: Document | None, log: Log) -> Document:
+def without_lost_keys(document: Document, now: Document | None, account: Account) -> Document:
     """Return a document without the keys that nothing refers to any more, which are gone by now."""
     lost = lost_keys(document, now)
     for path in lost:
-        log.leave(document, path, "key gone")
+        account.leave(document, path, "key gone")
     return document.model_copy(update=lost) if lost else document
 
 
 def _with_present_keys(
-    conflict: ConflictDocument, present: Callable[[str], Document | None], log: Log
+    conflict: ConflictDocument, present: Callable[[str], Document | None], account: Account
 ) -> ConflictDocument:
     """Return a conflict that comes back, without the keys that were removed when it was decided."""
     about = [present(id) for id in {conflict.target, *(str(edit.get("id")) for edit in conflict.edits)}]
@@ -393,7 +393,7 @@ def _with_present_keys(
     if not keys_in(conflict.body()) - alive:
         return conflict
     for path in sorted(path for path, value in conflict.ours.items() if keys_in(to_plain(value)) - alive):
-        log.leave(conflict, path, "key gone")
+        account.leave(conflict, path, "key gone")
     values = {side: _without(to_plain(conflict.at(side)), alive) for side in ("base", "theirs", "ours")}
     fields = tuple(path for path in conflict.fields if path in values["ours"] or path not in conflict.ours)
     done = [_without(to_plain(edit), alive) for edit in conflict.edits]

@@ -15,8 +15,11 @@ from orchstate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+    """Returns the rows of a reading SQL statement."""
 
 
 def connect(path: Path | None, *, read_only: bool, timeout_s: float) -> sqlite3.Connection:

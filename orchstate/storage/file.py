@@ -375,4 +375,4 @@ class StoreFile:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.journal_mode
-        return f"<SqliteEngine {self.path or ':memory:'}: {state}>"
+        return f"<{type(self).__name__} {self.path or ':memory:'}: {state}>"

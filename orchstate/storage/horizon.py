@@ -7,26 +7,25 @@ such row counts; those before it are a record for people.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.errors import CorruptStoreError, NotFoundError
 from orchstate.models.intent import Origin
+from orchstate.storage.engine import checksum_of
 from orchstate.storage.losses import check_lost
+from orchstate.storage.schema import has_table
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+    from orchstate.storage.connection import Query
 
 _FIELDS: Final = "n, at_us, actor, notebook, cell, horizon, removed, removed_in_all, kept, lost"
 _SELECT: Final = f"SELECT {_FIELDS}, checksum FROM compaction"  # noqa: S608
 _INSERT: Final = f"INSERT INTO compaction ({_FIELDS}, checksum) VALUES ({', '.join('?' * 11)})"  # noqa: S608
-# A file that is only read may be of a format that knows no compactions yet.
-_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'compaction'"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -145,7 +144,8 @@ def write_compaction(connection: sqlite3.Connection, done: Compaction) -> None:
 
 
 def _rows(query: Query, sql: str) -> Sequence[tuple[Any, ...]]:
-    return query(sql, []) if query(_HAS_TABLE, []) else ()
+    # A file that is only read may be of a format that knows no compactions yet.
+    return query(sql, []) if has_table(query, "compaction") else ()
 
 
 def _values(done: Compaction) -> list[Any]:
@@ -176,5 +176,4 @@ def compaction_from(found: Sequence[Any]) -> Compaction:
 
 
 def _checksum(values: Sequence[Any]) -> bytes:
-    text = "\x1f".join(map(str, values))
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+    return checksum_of("\x1f".join(map(str, values)))

@@ -15,9 +15,9 @@ from orchstate.errors import CorruptStoreError
 from orchstate.storage.engine import checksum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+    from orchstate.storage.connection import Query
 
 # What the keys of such notes in the table of what is fixed begin with; the rest orders them.
 PREFIX: Final = "salvage "

@@ -13,6 +13,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from orchstate.storage.placement import beside
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -51,7 +53,7 @@ class Record(NamedTuple):
     values: Values
 
 
-class Log(NamedTuple):
+class LogPages(NamedTuple):
     """The pages in a write-ahead log.
 
     Parameters
@@ -66,7 +68,7 @@ class Log(NamedTuple):
     is_damaged: bool
 
 
-class Journal(NamedTuple):
+class JournalPages(NamedTuple):
     """The pages in a rollback journal, as they were before the transaction that was interrupted.
 
     Parameters
@@ -90,7 +92,7 @@ def records(path: Path) -> Iterator[Record]:
     Called with the store's lock held, and without a connection to the file in this process.
     """
     data = _read(path)
-    log, journal = read_log(_beside(path, "-wal")), read_journal(_beside(path, "-journal"))
+    log, journal = read_log(beside(path, "-wal")), read_journal(beside(path, "-journal"))
     for reserved in dict.fromkeys((data[20] if data.startswith(MAGIC) else 0, 0)):
         yield from _Versions(data, log, journal, reserved).records()
 
@@ -110,11 +112,11 @@ def version_in_head(path: Path) -> int:
     return int(struct.unpack_from(">I", _read(path).ljust(64, b"\0"), 60)[0])
 
 
-def read_log(path: Path) -> Log:
+def read_log(path: Path) -> LogPages:
     """Return what is in a write-ahead log, of which SQLite would use what stands before the first damage."""
     data = _read(path)
     if len(data) < _WAL_HEAD + _FRAME_HEAD:
-        return Log((), is_damaged=False)
+        return LogPages((), is_damaged=False)
     magic, _, size, _, salt, *total = struct.unpack_from(">IIII8sII", data)
     order = ">" if magic == _WAL_MAGIC[1] else "<"
     is_damaged = magic not in _WAL_MAGIC or _sum(data[:24], [0, 0], order) != total
@@ -136,10 +138,10 @@ def read_log(path: Path) -> Log:
             first_bad = position
     # What is bad behind the last commit was torn by a crash, or is older than this log.
     is_damaged = (is_damaged and committed > 0) or (first_bad is not None and first_bad < last)
-    return Log(tuple(pages[:committed]), is_damaged)
+    return LogPages(tuple(pages[:committed]), is_damaged)
 
 
-def read_journal(path: Path) -> Journal:
+def read_journal(path: Path) -> JournalPages:
     """Return what is in a rollback journal; SQLite would take it back up to the first damage alone."""
     data = _read(path)
     pages: dict[int, bytes] = {}
@@ -148,29 +150,29 @@ def read_journal(path: Path) -> Journal:
     while data[position : position + 8] == _JOURNAL_MAGIC and len(data) >= position + 28:
         count, nonce, length, sector, page_size = struct.unpack_from(">IIIII", data, position + 8)
         if not (_is_size(page_size) and 28 <= sector <= _MAX_SIZE):
-            return Journal(pages, size, is_damaged=True)
+            return JournalPages(pages, size, is_damaged=True)
         size = length if size is None else size
         position += sector
         for _ in range(count):
             page = data[position + 4 : position + 4 + page_size]
             if len(data) < position + page_size + 8:
-                return Journal(pages, size, is_damaged=True)
+                return JournalPages(pages, size, is_damaged=True)
             (number,) = struct.unpack_from(">I", data, position)
             (total,) = struct.unpack_from(">I", data, position + 4 + page_size)
             if total != _sample(page, nonce):
-                return Journal(pages, size, is_damaged=True)
+                return JournalPages(pages, size, is_damaged=True)
             pages.setdefault(number, page)
             position += page_size + 8
         # The next head begins a sector.
         position += -position % sector
     # The mark is written last, when all else is on the disk; until then the file itself is untouched.
-    return Journal(pages, size, is_damaged=size is None and any(data[:8]))
+    return JournalPages(pages, size, is_damaged=size is None and any(data[:8]))
 
 
 class _Versions:
     """All versions of all pages of a file."""
 
-    def __init__(self, data: bytes, log: Log, journal: Journal, reserved: int) -> None:
+    def __init__(self, data: bytes, log: LogPages, journal: JournalPages, reserved: int) -> None:
         (size,) = struct.unpack_from(">H", data.ljust(18, b"\0"), 16)
         self._size = _MAX_SIZE if size == 1 else size if _is_size(size) else _USUAL_SIZE
         self._usable = self._size - reserved
@@ -308,10 +310,6 @@ def _sample(page: bytes, nonce: int) -> int:
 
 def _is_size(size: int) -> bool:
     return 512 <= size <= _MAX_SIZE and size & (size - 1) == 0
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _read(path: Path) -> bytes:

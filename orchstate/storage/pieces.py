@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+    from orchstate.storage.connection import Query
 
 # Characters up to which a text, and a value in a longer one, is left alone.
 LIMIT: Final = 4096
@@ -109,7 +109,7 @@ class Pieces:
         if kind == b"g" and hash_of(kind + data) != key:
             raise _DamageError
         is_list = kind in (b"g", b"n")
-        content = b"".join(self._parts(query, keys_in(data), depth + 1)) if is_list else data
+        content = b"".join(self._parts(query, hashes_in(data), depth + 1)) if is_list else data
         if kind != b"g" and hash_of(content) != key:
             raise _DamageError
         self._remember(key, content)
@@ -181,16 +181,16 @@ class Reader:
         """Yield what a hash's content is made of: its pieces, and long values that it was stored without."""
         for (data,) in self._query(_SELECT, [key]):
             if data[:1] in (b"g", b"n"):
-                yield from keys_in(data[1:])
+                yield from hashes_in(data[1:])
             content = self._pieces.content(self._query, key)
             if not content.startswith(b'"'):
-                yield from keys_named_in(content.decode(errors="replace"))
+                yield from hashes_named_in(content.decode(errors="replace"))
 
 
 def unneeded(read: Reader, texts: Iterable[str]) -> list[bytes]:
     """Return the hashes of what is stored, and none of these stored texts is made of."""
     needed: set[bytes] = set()
-    waiting = {key for text in texts for key in keys_named_in(text)}
+    waiting = {key for text in texts for key in hashes_named_in(text)}
     while waiting:
         key = waiting.pop()
         needed.add(key)
@@ -247,12 +247,12 @@ def is_packed(stored: object) -> bool:
     return stored.__class__ is str and stored.startswith(_MARK)
 
 
-def keys_named_in(stored: str) -> Iterator[bytes]:
+def hashes_named_in(stored: str) -> Iterator[bytes]:
     """Yield the hashes of the values that a stored text was stored without."""
     return (bytes.fromhex(found[1]) for found in _REFERENCE.finditer(stored))
 
 
-def keys_in(node: bytes) -> Iterator[bytes]:
+def hashes_in(node: bytes) -> Iterator[bytes]:
     """Yield the hashes that are named together."""
     return (node[at : at + _HASH_BYTES] for at in range(0, len(node), _HASH_BYTES))
 

@@ -76,16 +76,9 @@ def discard(made: Sequence[Path]) -> None:
                     path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
-def durable(path: Path) -> None:
-    """Have what was written to a file, or the names in a folder, survive a power failure.
-
-    Not for the file of an open store: closing a handle would drop this process's locks on it.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of what SQLite, or a salvage, keeps beside a file."""
+    return path.with_name(path.name + suffix)
 
 
 def _make(path: Path) -> tuple[Path, ...]:

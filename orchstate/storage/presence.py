@@ -76,7 +76,7 @@ class Content(NamedTuple):
         return bool(connection.execute(_WAS_COMPACTED, [self.writer, self.n, self.seq]).fetchone())
 
 
-class Stamp(NamedTuple):
+class FileState(NamedTuple):
     """What the file system says of a file, and says otherwise once somebody wrote into it.
 
     Parameters
@@ -190,9 +190,9 @@ class Presence:
                 self._successor(connection)
         except sqlite3.Error as error:
             raise self._moved("replaced by something that cannot be read") from error
-        self._file, self._stamp = file, Stamp(0, 0, 0)
+        self._file, self._stamp = file, FileState(0, 0, 0)
 
-    def _note(self, stamp: Stamp) -> None:
+    def _note(self, stamp: FileState) -> None:
         """Know what is said of a file whose content is known, and from when on that is not enough."""
         now_ns = time.time_ns()
         is_young = now_ns - stamp.mtime_ns < DOUBT_NS
@@ -330,8 +330,8 @@ def _file_at(path: Path | str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _stamp_of(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+def _stamp_of(found: os.stat_result) -> FileState:
+    return FileState(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
 def _size_of(path: Path) -> int:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Final
 
+from orchstate.durable import durable
 from orchstate.errors import CorruptStoreError, NewerSchemaError, ReadOnlyError, StoreError
 from orchstate.locks import FileLock
 from orchstate.storage import pages, progress, schema, tables
@@ -25,6 +26,7 @@ from orchstate.storage.horizon import write_compaction
 from orchstate.storage.losses import PREFIX, Loss, note, unreadable
 from orchstate.storage.outbox import SUFFIX, scan, store_of
 from orchstate.storage.pieces import Pieces
+from orchstate.storage.placement import beside
 from orchstate.storage.presence import READY, has_companions, outboxes, place_of
 from orchstate.storage.remains import remains_of
 
@@ -113,7 +115,7 @@ def kept_files(path: Path) -> list[Path]:
 def remembered_store(path: Path) -> str:
     """Return the id of the store that was in a file, as what lies beside it says; ``""`` if nothing does."""
     with contextlib.suppress(OSError):
-        found = _beside(path, ".lock").read_bytes()[:40].decode(errors="replace").strip()
+        found = beside(path, ".lock").read_bytes()[:40].decode(errors="replace").strip()
         if _STORE_ID.fullmatch(found):
             return found
     for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
@@ -154,12 +156,12 @@ def has_damage_beside(path: Path) -> bool:
 
     Called with the store's lock held.
     """
-    if pages.read_journal(_beside(path, "-journal")).is_damaged:
+    if pages.read_journal(beside(path, "-journal")).is_damaged:
         return True
     # While others have it open, they have verified it.
     others = (FileLock(file) for file in outboxes(path).glob(f"*{SUFFIX}"))
     is_at_rest = has_companions(path) and all(_is_free(lock) for lock in others)
-    return is_at_rest and pages.read_log(_beside(path, "-wal")).is_damaged
+    return is_at_rest and pages.read_log(beside(path, "-wal")).is_damaged
 
 
 def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 0) -> Salvaged:
@@ -184,7 +186,7 @@ def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 
         If there is nothing of a store in it; it is left as it is.
     """
     remains = _remains(path, known, seq)
-    new = _beside(path, _NEW)
+    new = beside(path, _NEW)
     new.unlink(missing_ok=True)
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     kept = _name_to_keep(path)
@@ -195,8 +197,8 @@ def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    new.replace(_beside(path, READY))
-    _sync(path.parent)
+    new.replace(beside(path, READY))
+    durable(path.parent)
     _swap(path, kept)
     done = Salvaged(path, kept, len(remains.rows), len(remains.revisions), tuple(losses))
     logger.error("%s", done.error())
@@ -252,7 +254,7 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
 
 
 def _remains(path: Path, known: Iterable[Row], seq: int) -> Remains:
-    found = chain(pages.records(path), pages.records(_beside(path, READY)))
+    found = chain(pages.records(path), pages.records(beside(path, READY)))
     remains = remains_of(found, known, seq)
     if remains.is_empty:
         raise CorruptStoreError(
@@ -271,7 +273,7 @@ def earlier_places(noted: object, place: str) -> list[str]:
 def _places(remains: Remains, path: Path, new: Path) -> str:
     """Return what is noted of places: that of the new file, and those of the store before."""
     noted = remains.meta.get(PLACES)
-    before = [place_of(file) for file in (path, _beside(path, READY)) if file.exists()]
+    before = [place_of(file) for file in (path, beside(path, READY)) if file.exists()]
     earlier = [place for at in before for place in (at, *earlier_places(noted, at))]
     return " ".join([place_of(new), *dict.fromkeys(earlier)])
 
@@ -284,26 +286,24 @@ def _homeless(row: Row) -> Loss:
 def _name_to_keep(path: Path) -> Path:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     names = chain([f"{_KEPT}{moment}"], (f"{_KEPT}{moment}-{number}" for number in count(2)))
-    return next(kept for kept in (_beside(path, name) for name in names) if not kept.exists())
+    return next(kept for kept in (beside(path, name) for name in names) if not kept.exists())
 
 
 def _swap(path: Path, kept: Path) -> None:
     """Move the damaged file and what SQLite left beside it away, and the new one to its place."""
-    for companion, kept_companion in (
-        (_beside(path, suffix), _beside(kept, suffix)) for suffix in _COMPANIONS
-    ):
+    for companion, kept_companion in ((beside(path, suffix), beside(kept, suffix)) for suffix in _COMPANIONS):
         with contextlib.suppress(FileNotFoundError):
             companion.rename(kept_companion) if companion.stat().st_size else companion.unlink()
     # SQLite makes it anew from the others.
-    _beside(path, "-shm").unlink(missing_ok=True)
+    beside(path, "-shm").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         try:
             # So that there is a file at every moment.
             os.link(path, kept)
         except OSError:
             path.rename(kept)
-    _beside(path, READY).replace(path)
-    _sync(path.parent)
+    beside(path, READY).replace(path)
+    durable(path.parent)
 
 
 def _is_free(lock: FileLock) -> bool:
@@ -313,15 +313,3 @@ def _is_free(lock: FileLock) -> bool:
         return False
     finally:
         lock.release()
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)

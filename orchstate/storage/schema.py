@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from orchstate.storage.connection import Query
+
 # "orch" in the file's header, so that a store is told from any other SQLite database.
 APPLICATION_ID: Final = 0x6F726368
 
@@ -117,6 +119,11 @@ def store_id(connection: sqlite3.Connection) -> str:
     if row is None:
         raise CorruptStoreError("The store's file has lost its id. Restore it from a backup.")
     return str(row[0])
+
+
+def has_table(query: Query, name: str) -> bool:
+    """Whether a file has a table; one that is only read may be of an older format."""
+    return bool(query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [name]))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from orchstate.durable import durable
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
 from orchstate.storage import compaction, progress, tables
@@ -32,7 +33,7 @@ from orchstate.storage.connection import (
 from orchstate.storage.engine import Commit, Decision
 from orchstate.storage.mending import MendedFile
 from orchstate.storage.pieces import Pieces, Reader
-from orchstate.storage.placement import discard, durable, prepare
+from orchstate.storage.placement import discard, prepare
 from orchstate.storage.presence import log_at
 from orchstate.storage.switching import quick_switching
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from orchstate.storage.placement import JournalMode
 
 
-class Compacted(NamedTuple):
+class Shrunk(NamedTuple):
     """What a compaction did or would do, and the size of the store before and after it in bytes."""
 
     plan: Plan
@@ -322,7 +323,7 @@ class SqliteEngine(MendedFile):
         with contextlib.closing(connect(path, read_only=False, timeout_s=self._timeout_s)) as target:
             self._read(copy)
 
-    def compact(self, wish: Wish, *, preview: bool = False) -> Compacted:
+    def compact(self, wish: Wish, *, preview: bool = False) -> Shrunk:
         """Remove revisions for good, or say which with `preview`, and make the file smaller.
 
         Raises
@@ -343,7 +344,7 @@ class SqliteEngine(MendedFile):
             )
         before = compaction.size_of(self._reader)
         if preview:
-            return Compacted(compaction.plan(self._reader, wish), before, before)
+            return Shrunk(compaction.plan(self._reader, wish), before, before)
         with self._write_mutex:
             self._check_place()
             try:
@@ -354,7 +355,7 @@ class SqliteEngine(MendedFile):
                         self._presence.check()
                     if plan.removed:
                         compaction.shrink(self._writing, self._meeting, self.path)
-                    return Compacted(plan, before, compaction.size_of(self._meeting))
+                    return Shrunk(plan, before, compaction.size_of(self._meeting))
             except sqlite3.Error as error:
                 raise translated(error, self.path) from error
 

@@ -7,15 +7,15 @@ when it happens, so the history is a row of stretches in which times only go up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from orchstate.storage.schema import has_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    Query = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+    from orchstate.storage.connection import Query
 
-# A file that is only read may be of a format that does not note them.
-_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'backstep'"
 _SLOW: Final = "SELECT max(seq) FROM rev WHERE committed_us <= ?"
 _BEGINNING: Final = "SELECT max(seq) FROM backstep WHERE committed_us <= ? AND seq < ?"
 _END: Final = "SELECT min(seq) FROM backstep WHERE seq > ?"
@@ -34,7 +34,8 @@ def last_by(query: Query, wanted_us: int) -> int | None:
     wanted_us
         The time in microseconds since 1970 (UTC).
     """
-    if not query(_HAS_TABLE, []):
+    # A file that is only read may be of a format that does not note them.
+    if not has_table(query, "backstep"):
         found = query(_SLOW, [wanted_us])[0][0]
         return None if found is None else int(found)
     hits = (_last_within(query, wanted_us, *stretch) for stretch in _stretches(query, wanted_us))

@@ -27,7 +27,7 @@ from orchstate.storage.compaction import Wish, pins_on_their_way
 from orchstate.storage.horizon import compactions
 from orchstate.storage.outbox import Outbox
 from orchstate.storage.salvage import salvage_into
-from orchstate.storage.sqlite import Compacted, SqliteEngine
+from orchstate.storage.sqlite import Shrunk, SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ def compact(
     snapshots: bool = True,
     stamps: bool = True,
     preview: bool = False,
-) -> Compacted:
+) -> Shrunk:
     wish = Wish(horizon, lambda _: moments or {}, snapshots, stamps, ME)
     return engine.compact(wish, preview=preview)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from orchstate.errors import CorruptStoreError
 from orchstate.models.canonical import canonical
-from orchstate.storage.pieces import LIMIT, Pieces, cut, is_packed, keys_in, keys_named_in
+from orchstate.storage.pieces import LIMIT, Pieces, cut, hashes_named_in, is_packed, keys_in
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def pieces_of(engine: SqliteEngine, seq: int) -> set[bytes]:
     """Return the hashes of what the body of a revision is made of, and nothing else is."""
     used: dict[int, set[bytes]] = {}
     for number, body in engine.query("SELECT seq, body FROM rev"):
-        waiting = list(keys_named_in(body)) if is_packed(body) else []
+        waiting = list(hashes_named_in(body)) if is_packed(body) else []
         used[number] = set()
         while waiting:
             used[number].add(key := waiting.pop())
@@ -303,7 +303,7 @@ def test_writing_a_text_again_mends_its_pieces(how: str, engine: SqliteEngine) -
 
 
 def test_a_circle_of_pieces_is_damage(engine: SqliteEngine) -> None:
-    (key,) = keys_named_in(engine.query("SELECT body FROM rev WHERE seq = 2")[0][0])
+    (key,) = hashes_named_in(engine.query("SELECT body FROM rev WHERE seq = 2")[0][0])
     damage(engine, "UPDATE piece SET data = ? WHERE hash = ?", b"n" + key * 3, key)
     assert names(engine.snapshot(4)) == ["x", "z"]
 
