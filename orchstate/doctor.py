@@ -194,8 +194,12 @@ def _stranded(path: Path, file: Path, count: int, *, is_alive: bool) -> Finding:
 
 
 def _is_locked(file: Path) -> bool:
-    lock = FileLock(file)
-    if not lock.try_acquire():
+    lock = FileLock(file, must_exist=True)
+    try:
+        if not lock.try_acquire():
+            return True
+    except FileNotFoundError:
+        # Somebody has just taken it over.
         return True
     lock.release()
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -118,9 +119,10 @@ class Followed(HasTraits):
         for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else ():
             if name is not All and name not in _FOLLOWED:
                 raise UnknownFieldError(no_field(self, name))
+        # Before there is anybody to tell: it may show what has arrived.
+        self._told = self._followed()
         super().observe(handler, names, type)
         self._state.delivery.attach()
-        self._told = self._followed()
 
     def subscribe(
         self, listener: Callable[[Event], object], event: type[Event] | None = None
@@ -252,14 +254,16 @@ class Followed(HasTraits):
 
     @property
     def _is_loading(self) -> bool:
-        return self._engine.preparation.is_running
+        return self._engine.loading.is_running
 
     def _error(self) -> OrchstateError | None:
         return self._state.seen_itself.error or self._engine.damages.error
 
     def _followed(self) -> tuple[Any, ...]:
-        # To ask what is active would wait.
-        active = None if self._is_loading else self._active.config()
+        active = self._told[0] if self._told else None
+        # To ask what is active would wait; and where it cannot be read, the error is what counts.
+        with contextlib.suppress(StoreError):
+            active = active if self._is_loading else self._active.config()
         return (active, self._status(), self._state.pending, self._error())
 
     def _tell(self) -> None:

@@ -31,7 +31,7 @@ _open_fds: set[int] = set()
 
 
 class FileLock:
-    """A lock on the file at `path`, which is created with mode 0600 when missing.
+    """A lock on the file at `path`, which is created with mode 0600 when missing, unless it has to exist.
 
     One object is one holder: threads that should exclude each other need one each.
     After ``fork()`` the lock stays the parent's, and the child may take it anew.
@@ -42,6 +42,8 @@ class FileLock:
         The file to lock; its folder must exist.
     shared
         True for a reader: any number of readers, and no writer, hold the lock at once.
+    must_exist
+        True for a file that others remove: to lock it is ``FileNotFoundError`` then, and not a new one.
 
     Examples
     --------
@@ -54,9 +56,12 @@ class FileLock:
     <FileLock store.lock (free)>
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, shared: bool = False, must_exist: bool = False
+    ) -> None:
         self.path = Path(path)
         self.shared = shared
+        self._must_exist = must_exist
         self._fd: int | None = None
         self._pid = 0
 
@@ -95,7 +100,7 @@ class FileLock:
         if self.is_held:
             raise RuntimeError(f"{self!r} is held already; release() it first.")
         while True:
-            fd = _open(self.path, self.shared)
+            fd = _open(self.path, self.shared, self._must_exist)
             outcome = _take(fd, self.path, self.shared)
             if outcome is not None:
                 break
@@ -190,12 +195,14 @@ def _is_at(path: Path, fd: int) -> bool:
         return False
 
 
-def _open(path: Path, shared: bool) -> int:
+def _open(path: Path, shared: bool, must_exist: bool = False) -> int:
     # Descriptors of os.open() are close-on-exec (PEP 446), so no child program keeps a lock alive.
     while True:
         try:
             fd = _open_existing(path, shared)
         except FileNotFoundError:
+            if must_exist:
+                raise
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.adoption import adopt
 from orchstate.errors import (
-    CorruptStoreError,
+    ClosedError,
+    ForkedStoreError,
     OrchstateError,
     StoreError,
     ValidationError,
@@ -40,6 +41,8 @@ from orchstate.store import Store
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
 
@@ -86,6 +89,9 @@ def open(
         If another program keeps it locked.
     NewerSchemaError
         If a newer version wrote it.
+    CorruptStoreError
+        If it is damaged, and nothing in it can be saved. While a store is loading, this and what else
+        goes wrong is its ``error`` instead.
 
     Examples
     --------
@@ -230,26 +236,27 @@ def _close_all() -> None:
 
 
 def _open_new(path: Path | None, options: Options) -> Store:
+    begun_ns = time.monotonic_ns()
     # First what can be wrong without a trace on the disk.
     secrets = Secrets(options.secrets, vault_path=vault_path())
-    load = _Loading(path, options)
     engine = SqliteEngine(path, read_only=options.read_only)
     journal: Any = None
     try:
-        is_long = load.is_long(engine)
+        is_long = path is not None and _is_long(path, engine, options)
         if is_long:
             engine.check_clock()
-            engine.preparation.expect()
-        else:
-            load(engine)
+            engine.loading.expect()
+        elif path:
+            engine.inspect(anew=False)
+            _log_opening(path, engine, _adopt(path, engine, options), begun_ns)
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
             writer = uuid.uuid4().hex
             journal = Outbox.create(outboxes(path), store_id=engine.store_id, writer=writer)
         store = Store(engine, journal, options, secrets)
-        if is_long:
-            engine.preparation.begin(partial(load.beside, engine), store._loaded)
+        if path and is_long:
+            engine.loading.begin(partial(_load, path, store, begun_ns), store._state.look_again)
         return store
     except BaseException:
         if journal:
@@ -259,42 +266,40 @@ def _open_new(path: Path | None, options: Options) -> Store:
         raise
 
 
-class _Loading:
-    """What is done before a store's file is read: it is looked over, and edits of the dead are taken over."""
+def _is_long(path: Path, engine: SqliteEngine, options: Options) -> bool:
+    """Whether there is so much to be done before the file is read that who does not read should not wait."""
+    left = 0 if options.read_only else bytes_in(outboxes(path))
+    return left > _QUICKLY_ADOPTED_BYTES or engine.is_long_to_inspect
 
-    def __init__(self, path: Path | None, options: Options) -> None:
-        self._begun_ns = time.monotonic_ns()
-        self._path = path
-        self._is_adopting = not options.read_only
 
-    def is_long(self, engine: SqliteEngine) -> bool:
-        """Whether it takes so long that nobody should wait for it who does not read."""
-        if self._path is None:
-            return False
-        left = bytes_in(outboxes(self._path)) if self._is_adopting else 0
-        return left > _QUICKLY_ADOPTED_BYTES or engine.is_long_to_inspect
+def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:
+    return 0 if options.read_only else adopt(outboxes(path), engine, kinds_of(Registry()))
 
-    def __call__(self, engine: SqliteEngine) -> None:
-        path = self._path
-        if path is None:
-            return
-        engine.inspect(anew=False)
-        count = adopt(outboxes(path), engine, kinds_of(Registry())) if self._is_adopting else 0
-        _log_opening(path, engine, count, (time.monotonic_ns() - self._begun_ns) // 1_000_000)
 
-    def beside(self, engine: SqliteEngine) -> None:
-        """Do it in a thread that has nobody to raise to."""
+def _load(path: Path, store: Store, begun_ns: int) -> None:
+    """Do what is long, in a thread that has nobody to raise to: what goes wrong is the store's error."""
+    engine, options = store._engine, store._options
+
+    def take_over() -> None:
+        _log_opening(path, engine, _adopt(path, engine, options), begun_ns)
+
+    # Each also where the one before failed: what is read is verified in any case.
+    steps: tuple[Callable[[], object], ...] = (partial(engine.inspect, anew=False), take_over, store._begin)
+    for step in steps:
         try:
-            self(engine)
-        except CorruptStoreError as error:
-            logger.error("%s", error)
-            engine.damages.add(error)
-        except (OrchstateError, OSError) as error:
-            # All that is read is verified in any case.
-            logger.warning("%s could not be looked over: %s", _shown(str(self._path)), error)
+            step()
+        except (ClosedError, ForkedStoreError):
+            return
+        except OrchstateError as error:
+            logger.warning("%s could not be looked over: %s", _shown(str(path)), error)
+            store._failed_to_load(error)
+        except Exception as error:
+            logger.exception("%s could not be looked over", _shown(str(path)))
+            store._failed_to_load(StoreError(f"The store could not be looked over: {error}."))
 
 
-def _log_opening(path: Path, engine: SqliteEngine, count: int, duration_ms: int) -> None:
+def _log_opening(path: Path, engine: SqliteEngine, count: int, begun_ns: int) -> None:
+    duration_ms = (time.monotonic_ns() - begun_ns) // 1_000_000
     mode = "read-only" if engine.read_only else engine.journal_mode
     logger.info("Opened %s (%s) at revision %d in %d ms", path, mode, engine.seq(), duration_ms)
     if count:

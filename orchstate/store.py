@@ -12,7 +12,7 @@ from orchstate.active import Active
 from orchstate.cells import CellEnd
 from orchstate.configs import Configs
 from orchstate.conflicts import Conflicts
-from orchstate.errors import StoreError
+from orchstate.errors import CorruptStoreError, OrchstateError, StoreError
 from orchstate.history.history import History
 from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
@@ -96,18 +96,20 @@ class Store(Timed, Shared):
         self._told = ()
         self._cell_end = CellEnd(self._state.flush)
         if not self._is_loading:
-            self._read_ahead()
+            self._begin()
 
-    def _read_ahead(self) -> None:
-        """Have in memory what everybody asks for, so that it can be looked at after close(), too."""
+    def _begin(self) -> None:
+        """Take up work, now that what is stored may be read."""
+        self._state.go()
+        # What everybody asks for, so that it can be looked at after close(), too.
         for kind in (SettingsDocument.kind, ProfileDocument.kind):
-            self._state.load_all(kind)
+            self._state.fetch_all(kind)
 
-    def _loaded(self) -> None:
-        """Go on after loading; called in its thread."""
-        with contextlib.suppress(StoreError):
-            self._read_ahead()
-        self._state.look_again()
+    def _failed_to_load(self, error: OrchstateError) -> None:
+        if isinstance(error, CorruptStoreError):
+            self._engine.damages.add(error)
+        else:
+            self._state.error = error
 
     # -- state ------------------------------------------------------------------------
 
@@ -246,10 +248,10 @@ class Store(Timed, Shared):
 
     def _close(self, timeout_s: float) -> None:
         self._cell_end.forget()
-        self._engine.preparation.wait(timeout_s)
-        with contextlib.suppress(StoreError):
-            # What is active is still to be seen afterwards.
-            self._active.config()
+        if self._engine.loading.wait(timeout_s):
+            with contextlib.suppress(StoreError):
+                # What is active is still to be seen afterwards.
+                self._active.config()
         is_open = not self._state.unusable
         self._state.close(timeout_s)
         if is_open:

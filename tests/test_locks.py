@@ -231,6 +231,12 @@ def test_a_started_program_inherits_no_lock(path: Path) -> None:
     program.communicate(b"\n", timeout=10)
 
 
+def test_a_file_that_must_exist_is_not_made(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FileLock(path, must_exist=True).acquire(1)
+    assert not path.exists()
+
+
 def test_a_held_lock_is_not_taken_twice(path: Path) -> None:
     with (
         FileLock(path) as lock,

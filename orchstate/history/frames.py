@@ -15,6 +15,7 @@ from orchstate.errors import NotFoundError
 from orchstate.models.document import ENVELOPE
 from orchstate.models.secret import is_reference, masked
 from orchstate.models.values import is_same, to_plain
+from orchstate.storage.engine import CHANGE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orchstate.models.conflict import ConflictDocument
     from orchstate.models.document import Document
     from orchstate.state.record import Record
-    from orchstate.storage.engine import Revision, Row
+    from orchstate.storage.engine import Change, Revision, Row
     from orchstate.storage.horizon import Compaction
 
 CHANGES: Final = {
@@ -92,13 +93,13 @@ _CONFIGS: Final = {
 }
 
 
-def changes_frame(bundles: Iterable[Sequence[Revision]], *, field: str | None = None) -> pd.DataFrame:
+def changes_frame(bundles: Iterable[Sequence[Change]], *, field: str | None = None) -> pd.DataFrame:
     """Return one row per changed field, indexed by ``seq``, with the columns of ``CHANGES``.
 
     Parameters
     ----------
     bundles
-        Revisions in order, some at a time: among all of a long history Python would look for garbage
+        Changes in order, some at a time: among all of a long history Python would look for garbage
         again and again, which takes as long as everything here.
     field
         The field whose changes are wanted, None for all.
@@ -111,16 +112,11 @@ def changes_frame(bundles: Iterable[Sequence[Revision]], *, field: str | None = 
     return _frame(columns, CHANGES, pd.Index(seqs, dtype="int64", name="seq"))
 
 
-def _columns(revisions: Sequence[Revision], field: str | None) -> dict[str, Iterable[Any]]:
+def _columns(changes: Sequence[Change], field: str | None) -> dict[str, Iterable[Any]]:
     """Return the values of the columns, one for each changed field."""
-    rows, verbs, texts, at_us, _, txns, labels, origins, _ = zip(*revisions, strict=True)
-    ids, kinds, names, _, seqs, *_ = zip(*rows, strict=True)
-    actors, notebooks, cells = zip(*origins, strict=True)
-    common = {
-        **{"seq": seqs, "at": at_us, "txn": txns, "label": labels, "kind": kinds, "id": ids, "name": names},
-        **{"op": verbs, "actor": actors, "notebook": notebooks, "cell": cells},
-    }
-    diffs = [_of_field(diff, field) for diff in _parsed(texts)]
+    common = dict(zip(CHANGE_COLUMNS, zip(*changes, strict=True), strict=True))
+    common["at"], common["op"] = common.pop("at_us"), common.pop("verb")
+    diffs = [_of_field(diff, field) for diff in _parsed(common.pop("diff"))]
     pairs = [pair for diff in diffs for pair in diff.values()]
     counts = [*map(len, diffs)]
     return {

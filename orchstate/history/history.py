@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchstate.history.moments import When
     from orchstate.models.intent import Origin
     from orchstate.state.state import State
-    from orchstate.storage.engine import Revision, Row, Snapshot
+    from orchstate.storage.engine import Change, Row, Snapshot
     from orchstate.storage.sqlite import SqliteEngine
 
 # A question about the history waits this long for edits that are still on their way.
@@ -351,16 +351,16 @@ class History:
         last = self._state.seq
         return f"<History: {last} revision{'' if last == 1 else 's'}>"
 
-    def _bundles(self, first: int, last: int | None, id: str | None) -> Iterator[list[Revision]]:
-        """Yield the revisions after one and up to another, some at a time."""
+    def _bundles(self, first: int, last: int | None, id: str | None) -> Iterator[list[Change]]:
+        """Yield the changes after one and up to another, some at a time."""
         if id is not None:
-            found = self._engine.each_since(first, until=last, id=id)
+            found = self._engine.change_values(first, until=last, id=id)
             while bundle := list(itertools.islice(found, _BUNDLE)):
                 yield bundle
             return
         last = self._engine.seq() if last is None else last
         for seq in range(first, last, _BUNDLE):
-            yield self._engine.changes_since(seq, until=min(seq + _BUNDLE, last))
+            yield list(self._engine.change_values(seq, until=min(seq + _BUNDLE, last)))
 
     def _seq(self, when: When, *, before_all: int | None = None) -> int:
         return seq_of(when, self._engine, self._snapshots(), before_all=before_all)

@@ -89,6 +89,10 @@ class Acceptance(Present):
         self._undo = UndoStack()
         self._pins: set[tuple[str, int]] = set()
         self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
+
+    def go(self) -> None:
+        """Take up work at what is committed by now, which is no news to anybody."""
+        self.view.cursor = self._writer.cursor = self.engine.seq()
         self._writer.start()
 
     @property
@@ -173,7 +177,7 @@ class Acceptance(Present):
     def _accept_all(self, transaction: Transaction) -> None:
         for step in transaction.steps.values():
             if step.after and _has_new_name(step):
-                self._loader.load_name(step.after.kind, step.after.name)
+                self._fetcher.fetch_name(step.after.kind, step.after.name)
         with self._editing() as at_us:
             steps = [self._renewed(step, at_us) for step in transaction.steps.values()]
             left = [step for step in steps if step]
@@ -250,9 +254,11 @@ class Acceptance(Present):
             receipt.settle(Decision("committed"))
             return receipt
         self._check_names(steps)
-        seen = transaction.bases if transaction else {}
-        base = self.view.base
-        steps = [step.on(seen.get(id := step.operation.id) or base(id)) for step in steps]
+        bases = transaction.bases if transaction else {}
+        steps = [
+            step.on(bases[id] if id in bases else self.view.base(id))
+            for id, step in ((step.operation.id, step) for step in steps)
+        ]
         intent = self._intent([step.operation for step in steps], at_us, label)
         self._append(intent)
         # From here on the edit is accepted, and nothing below may fail.
@@ -337,11 +343,11 @@ class Acceptance(Present):
     def _is_new(self, id: str) -> bool:
         return self.view.known(id) is None and self._look(id) is None
 
-    def _load_for(self, kind: str, name: str) -> None:
+    def _fetch_for(self, kind: str, name: str) -> None:
         """Have in memory what making a document of a name has to look at."""
-        self._loader.load_name(kind, name)
+        self._fetcher.fetch_name(kind, name)
         for id in self._ids_for(kind, name):
-            self._loader.load_id(id, kind)
+            self._fetcher.fetch_id(id, kind)
             if self._is_new(id):
                 break
 

@@ -80,6 +80,9 @@ class _Round:
         return returns >= MAX_RETURNS or self.number >= MAX_ROUNDS
 
 
+_Item = tuple["Callable[[], object]", "_Round | None"]
+
+
 class Delivery:
     """A queue of notifications with one owner thread: the one that opened the store.
 
@@ -92,7 +95,9 @@ class Delivery:
     def __init__(self, catch_up: Callable[[], object]) -> None:
         self._catch_up = catch_up
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: deque[tuple[Callable[[], object], _Round | None]] = deque()
+        self._waiting: deque[_Item] = deque()
+        # Up to which the running delivery goes.
+        self._last: _Item | None = None
         self._is_running = False
         self._round: _Round | None = None
         self._is_woken = False
@@ -140,8 +145,12 @@ class Delivery:
     def put(self, notify: Callable[[], object], about: str = "") -> None:
         """Add a notification, to be delivered in order; `about` is the id of a document that was edited."""
         # An edit that an observer makes is one round further than the edit that it was told of.
-        before = self._round if self._is_running and threading.get_ident() == self._owner_id else None
-        self._waiting.append((notify, _Round(before, about) if about else before))
+        is_answer = self._is_answering
+        before = self._round if is_answer else None
+        item = (notify, _Round(before, about) if about else before)
+        self._waiting.append(item)
+        if is_answer:
+            self._last = item
 
     def put_once(self, notify: Callable[[], object]) -> None:
         """Add a notification that looks for itself what is new, unless it waits already as the last one.
@@ -149,22 +158,34 @@ class Delivery:
         A worker that edits for hours while the owner waits for it would else fill the memory.
         """
         with contextlib.suppress(IndexError):
-            if self._waiting[-1][0] == notify:
+            last = self._waiting[-1]
+            if last[0] == notify:
+                if self._is_answering:
+                    self._last = last
                 return
         self.put(notify)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._is_running and threading.get_ident() == self._owner_id
 
     def run(self) -> None:
         """Deliver what waits; for the owner.
 
         Called by an observer, it returns at once: the running delivery goes on with what
-        was added, so that all observers see all changes in one order.
+        was added, so that all observers see all changes in one order. What other threads add
+        meanwhile waits for the next time: they may add for ever.
         """
         if self._is_running:
             return
         self._is_running = True
         try:
-            while self._waiting:
-                notify, self._round = self._waiting.popleft()
+            self._last = self._waiting[-1] if self._waiting else None
+            while self._last is not None:
+                item = self._waiting.popleft()
+                if item is self._last:
+                    self._last = None
+                notify, self._round = item
                 _call(notify)
         finally:
             self._is_running = False

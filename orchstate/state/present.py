@@ -20,8 +20,8 @@ from orchstate.models.conflict import ConflictDocument, conflict_id
 from orchstate.state.delivery import Delivery, put_off
 from orchstate.state.entry import Entry, Refused
 from orchstate.state.events import Event, event_of, events_of_refused
+from orchstate.state.fetching import Fetcher
 from orchstate.state.interrupts import uninterrupted
-from orchstate.state.loading import Loader
 from orchstate.state.reads import STORE, Reads, listing, naming
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
@@ -82,7 +82,7 @@ class Present:
         self._changed = changed
         self.lock = threading.RLock()
         self.view = View(kinds, writer, engine.seq())
-        self._loader = Loader(engine, self.view, self.lock)
+        self._fetcher = Fetcher(engine, self.view, self.lock)
         self.error: OrchstateError | None = None
         self.failing = False
         self.closed = False
@@ -126,7 +126,7 @@ class Present:
         transaction = self.transaction_here
         if transaction and id in transaction.documents:
             return transaction.documents[id]
-        self._loader.load_id(id)
+        self._fetcher.fetch_id(id)
         return self._look(id)
 
     def _look(self, id: str) -> Document | None:
@@ -147,9 +147,9 @@ class Present:
             self.reads.note(name_or_id)
         found = self._find(kind, name_or_id)
         if found is None:
-            self._loader.load_name(kind, name_or_id)
+            self._fetcher.fetch_name(kind, name_or_id)
             if _is_id(name_or_id):
-                self._loader.load_id(name_or_id)
+                self._fetcher.fetch_id(name_or_id)
             found = self._find(kind, name_or_id)
         return found
 
@@ -179,7 +179,7 @@ class Present:
         self.catch_up()
         if self.reads.noting:
             self.reads.note(listing(kind))
-        self._loader.load_kind(kind)
+        self._fetcher.fetch_kind(kind)
         with self.lock:
             names = {entry.id: entry.name for entry in self.view.loaded(kind)}
         transaction = self.transaction_here
@@ -190,13 +190,13 @@ class Present:
                 names[id] = document.name
         return names
 
-    def load_all(self, kind: str) -> None:
+    def fetch_all(self, kind: str) -> None:
         """Have all documents of a kind in memory."""
-        self._loader.load_kind(kind)
+        self._fetcher.fetch_kind(kind)
 
     def singleton(self, id: str, blank: Document) -> Record:
         """Return the record of a document that everybody has, stored or not; `blank` stands in for it."""
-        self._loader.load_id(id, blank.kind)
+        self._fetcher.fetch_id(id, blank.kind)
         with self.lock:
             self.view.reserve(id, blank)
         return self.record(id)
@@ -320,7 +320,7 @@ class Present:
 
     def _outlook(self) -> tuple[Any, ...]:
         """Return what the store's status, pending and error follow from."""
-        return (self.error, self.failing, self.closed, self.engine.preparation.is_running)
+        return (self.error, self.failing, self.closed, self.engine.loading.is_running)
 
     def _absorb(self) -> None:
         # Reading goes the long way as long as a block shows something else than the view.
@@ -365,6 +365,10 @@ class Present:
                 # An observer was interrupted: the rest comes with the next access.
                 self.attention = True
                 raise
+            if self.delivery.is_waiting and not self.delivery.is_running:
+                # So does what other threads have added since it began.
+                self.attention = True
+                self.delivery.wake()
         elif self.delivery.is_waiting:
             self.attention = True
             self.delivery.wake()
@@ -432,7 +436,7 @@ class Present:
     def after_fork_in_child(self) -> None:
         """Refuse everything in the child."""
         self._forked = True
-        self.lock = self._loader.lock = threading.RLock()
+        self.lock = self._fetcher.lock = threading.RLock()
 
 
 def _is_id(text: str) -> bool:

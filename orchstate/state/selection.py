@@ -42,6 +42,10 @@ class _CircleError(StoreError):
     """Goes through all selectors of a circle."""
 
 
+class _DisturbedError(Exception):
+    """Whenever the selector looked, what it had read was changed before it was through."""
+
+
 class _FollowingTrait(ComputedTrait):
     """A trait that follows from what a selector reads."""
 
@@ -103,7 +107,11 @@ class Selection(Live, Generic[T]):
         self._is_running = True
         self._error: Exception | None = None
         self._version = self._value_version = 0
-        self._value = self._select()
+        try:
+            self._value = self._select()
+        except _DisturbedError:
+            # There has to be one: better one that is corrected in the next round than none.
+            self._value = self._look()
         self._is_running = False
         self._told: tuple[Any, ...] = (self._value, self._error, self._value_version)
 
@@ -188,6 +196,9 @@ class Selection(Live, Generic[T]):
         try:
             if self._must_run():
                 self._take(self._select())
+        except _DisturbedError:
+            # Its value stays: what disturbed it has it look again, in the next round.
+            self._is_spoilt = True
         except _CircleError:
             self._fail(StoreError(_CIRCLE))
             if self._state.reads.reader_here:
@@ -240,7 +251,7 @@ class Selection(Live, Generic[T]):
         return False
 
     def _select(self) -> T:
-        for _ in range(_TRIES - 1):
+        for _ in range(_TRIES):
             try:
                 value = self._look()
             except Exception:
@@ -249,9 +260,9 @@ class Selection(Live, Generic[T]):
             else:
                 if not self._is_stale:
                     return value
-        # If it is stale again, it is marked, too. To keep the others waiting, a lock would have to be held
-        # while the selector runs, which may itself wait for one of them.
-        return self._look()
+        # To keep the others waiting, a lock would have to be held while the selector runs, which may itself
+        # wait for one of them.
+        raise _DisturbedError
 
     def _look(self) -> T:
         self._is_spoilt = self._is_doubtful = False

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from orchstate.errors import DuplicateNameError, NotFoundError, OrchstateError, StoreError
+from orchstate.errors import DuplicateNameError, FlushError, NotFoundError, OrchstateError, StoreError
 from orchstate.loops import in_thread
 from orchstate.models.document import datetime_of, leaves
 from orchstate.models.intent import Operation
@@ -74,7 +74,7 @@ class State(Acceptance):
             If it could not be accepted; nothing changed.
         """
         if isinstance(name := changes.get("name"), str) and (document := self.seen(id)):
-            self._loader.load_name(document.kind, name)
+            self._fetcher.fetch_name(document.kind, name)
         with self._editing() as at_us:
             document = self._look(id)
             if document is None:
@@ -101,7 +101,7 @@ class State(Acceptance):
         StoreWriteError, ReadOnlyError, ClosedError, ForkedStoreError
             If it could not be accepted; nothing changed.
         """
-        self._load_for(kind, check_name(name))
+        self._fetch_for(kind, check_name(name))
         with self._editing() as at_us:
             id = self._new_id(kind, name)
             known = self._find(kind, name) if upsert else None
@@ -137,7 +137,7 @@ class State(Acceptance):
         ValidationError, DuplicateNameError
             If it cannot be; nothing changed.
         """
-        self._loader.load_id(id)
+        self._fetcher.fetch_id(id)
         with self._editing() as at_us:
             entry = self.view.known(id)
             if entry is None or entry.row is None:
@@ -205,7 +205,7 @@ class State(Acceptance):
             raise StoreError(f"A transaction is still running. Call {verb}() after the end of its block.")
         for step in source[-1].steps if source else ():
             if step.before:
-                self._loader.load_name(step.before.kind, step.before.name)
+                self._fetcher.fetch_name(step.before.kind, step.before.name)
         with self._editing() as at_us:
             if not source:
                 return Undone("", (), verb=verb)
@@ -251,9 +251,9 @@ class State(Acceptance):
         self.check_usable()
         check_label(label)
         for id, one in wanted.items():
-            self._loader.load_id(id)
+            self._fetcher.fetch_id(id)
             if one.document:
-                self._loader.load_name(one.document.kind, one.document.name)
+                self._fetcher.fetch_name(one.document.kind, one.document.name)
         if is_preview:
             with self.lock:
                 _, restored = self._restoring(wanted, time.time_ns() // 1000)
@@ -368,7 +368,7 @@ class State(Acceptance):
             last_commit=datetime_of(at_us) if at_us else None,
             seq=self.seq,
             documents=len(self.view),
-            loads=self._loader.loads,
+            loads=self._fetcher.fetches,
             selections=len(self.reads),
             selector_runs=self.reads.runs,
             file_bytes=size_of(*files),
@@ -378,12 +378,22 @@ class State(Acceptance):
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`flush` does without telling observers; from any thread."""
+        self._writer.flush(self.n, self._loaded(timeout_s))
+
+    def _loaded(self, timeout_s: float | None) -> float | None:
+        """Return what is left of a time limit when what is stored may be read."""
         self.check_usable()
-        self._writer.flush(self.n, timeout_s)
+        begun_s = time.monotonic()
+        if not self.engine.loading.wait(timeout_s):
+            raise FlushError(
+                f"The store was still loading after {timeout_s or 0:g} s. Try again.", receipts=[]
+            )
+        self.check_usable()
+        return None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - begun_s))
 
     def wait_for_news(self, timeout_s: float | None = None) -> None:
         """Do what :meth:`refresh` does without telling observers; from any thread."""
-        self.check_usable()
+        timeout_s = self._loaded(timeout_s)
         self.engine.damages.clear()
         self._writer.refresh(timeout_s)
         for rows in self.engine.reread():

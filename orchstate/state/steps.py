@@ -98,8 +98,16 @@ def on_top_of(kind: Kind, step: Step, now: Document, at_us: int) -> Step | None:
     renewed = update(kind, now, {path: after.at(path) for path in step.operation.set if path in known}, at_us)
     if renewed is None:
         return None
-    seen = {**renewed.operation.seen, **step.operation.seen}
+    seen = {**renewed.operation.seen, **_seen_by(step)}
     return renewed._replace(operation=renewed.operation._replace(seen=seen))
+
+
+def _seen_by(step: Step) -> Mapping[str, Any]:
+    """Return what a step found where it sets something; one that makes a document found its defaults."""
+    operation, before = step.operation, step.before
+    if operation.verb == "create" and before is not None:
+        return {path: _plain_at(before, path) for path in operation.set}
+    return operation.seen
 
 
 def revive(document: Document, at_us: int) -> Step:

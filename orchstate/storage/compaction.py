@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.models.intent import Intent
-from orchstate.storage import tables
+from orchstate.storage import snapshots, tables
 from orchstate.storage.connection import transaction
 from orchstate.storage.horizon import Compaction, last_compaction, write_compaction
 from orchstate.storage.outbox import SUFFIX, scan
@@ -105,11 +105,11 @@ def plan(read: Reader, wish: Wish) -> Plan:
     horizon = max(wish.horizon, last.horizon if last else 0)
     named = {
         name: seq
-        for name, seq in wish.moments(tables.Live(read)).items()
+        for name, seq in wish.moments(snapshots.Live(read)).items()
         if 0 < seq < horizon and (last is None or last.has(seq))
     }
     kept = tuple(sorted(set(named.values()))) if wish.snapshots else ()
-    needed = {seq for moment in (*kept, horizon) for seq in tables.last_seqs(read, moment)}
+    needed = {seq for moment in (*kept, horizon) for seq in snapshots.last_seqs(read, moment)}
     # Those on their way first: what is committed meanwhile is then among the others.
     pinned = {seq: pin for pin in wish.pins() for (seq,) in read(_OF_PIN, [horizon, *pin])}
     pinned |= {seq: (id, revision) for seq, id, revision in read(_PINNED, [horizon])}

@@ -105,6 +105,11 @@ def is_unfinished(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether a statement was interrupted by another thread."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+
+
 def translated(error: sqlite3.Error, path: Path | None) -> StoreError:
     """Return the error of this package that stands for one of SQLite's."""
     where, text = repr(str(path)), str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchstate.models.intent import Intent, Origin, Verb
     from orchstate.storage.damages import Damages
-    from orchstate.storage.preparation import Preparation
+    from orchstate.storage.loading import Loading
 
 Outcome = Literal["committed", "merged", "conflict", "rejected"]
 
@@ -67,12 +67,7 @@ class Row(NamedTuple):
 
     def checksum(self) -> bytes:
         """Return the BLAKE2b sum over everything that the row means."""
-        # One text made at once takes half as long as joining, and every look at a row makes one.
-        id, kind, name, revision, seq, schema, created, updated, user, deleted, body, writer, foreign = self
-        return checksum_of(
-            f"{id}\x1f{revision}\x1f{schema}\x1f{kind}\x1f{name}\x1f{seq}\x1f{created}\x1f{updated}"
-            f"\x1f{user}\x1f{1 if deleted else 0}\x1f{body}\x1f{writer}\x1f{foreign}"
-        )
+        return row_sum(self)
 
 
 class Revision(NamedTuple):
@@ -115,11 +110,16 @@ class Revision(NamedTuple):
         of_row
             The row's own sum, where it is known already.
         """
-        row, verb, diff, at_us, committed_us, txn, label, (actor, notebook, cell), n = self
-        return checksum_of(
-            f"{(of_row or row.checksum()).hex()}\x1f{verb}\x1f{diff}\x1f{at_us}\x1f{committed_us}\x1f{txn}"
-            f"\x1f{label}\x1f{actor}\x1f{notebook}\x1f{cell}\x1f{n}"
-        )
+        row, verb, diff, at_us, committed_us, txn, label, origin, n = self
+        change = (verb, diff, at_us, committed_us, txn, label, *origin, n)
+        return change_sum(of_row or row.checksum(), change)
+
+
+Change = tuple[Any, ...]
+"""What the history says of a change, with the values of ``CHANGE_COLUMNS``."""
+CHANGE_COLUMNS: Final = (
+    *("seq", "at_us", "txn", "label", "kind", "id", "name", "verb", "diff", "actor", "notebook", "cell"),
+)
 
 
 class Write(NamedTuple):
@@ -204,7 +204,7 @@ class Engine(Protocol):
 
     store_id: str
     damages: Damages
-    preparation: Preparation
+    loading: Loading
     known_rows: Callable[[], Iterable[Row]]
 
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
@@ -269,6 +269,25 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release everything; harmless when repeated."""
+
+
+def row_sum(row: Sequence[Any]) -> bytes:
+    """Return the sum of a row's values, see :meth:`Row.checksum`."""
+    # One text made at once takes half as long as joining, and every look at a row makes one.
+    id, kind, name, revision, seq, schema, created, updated, user, deleted, body, writer, foreign = row
+    return checksum_of(
+        f"{id}\x1f{revision}\x1f{schema}\x1f{kind}\x1f{name}\x1f{seq}\x1f{created}\x1f{updated}"
+        f"\x1f{user}\x1f{1 if deleted else 0}\x1f{body}\x1f{writer}\x1f{foreign}"
+    )
+
+
+def change_sum(of_row: bytes, change: Sequence[Any]) -> bytes:
+    """Return the sum of a change's values and of its row's sum, see :meth:`Revision.checksum`."""
+    verb, diff, at_us, committed_us, txn, label, actor, notebook, cell, n = change
+    return checksum_of(
+        f"{of_row.hex()}\x1f{verb}\x1f{diff}\x1f{at_us}\x1f{committed_us}\x1f{txn}"
+        f"\x1f{label}\x1f{actor}\x1f{notebook}\x1f{cell}\x1f{n}"
+    )
 
 
 def checksum_of(text: str) -> bytes:

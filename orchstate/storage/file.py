@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 _Read = TypeVar("_Read")
 # A fork waits this long for processes that are just committing, and then goes on without.
 _FORK_PATIENCE_S: Final = 0.2
+# How long to wait for a thread that is reading before it is asked to make haste.
+_SHORT_S: Final = 0.05
 
 
 class StoreFile:
@@ -229,33 +231,46 @@ class StoreFile:
 
     def before_fork(self) -> None:
         """Wait for running statements and close the file: a child must inherit nothing of SQLite's."""
-        self._write_mutex.acquire()
-        self._read_mutex.acquire()
+        self._stop_all()
         if not self._is_in_memory:
             self._close_connections(_FORK_PATIENCE_S)
 
     def after_fork_in_parent(self) -> None:
         """Go on; the file is opened again when it is next needed."""
-        self._read_mutex.release()
-        self._write_mutex.release()
+        self._let_go_on()
 
     def after_fork_in_child(self) -> None:
         """Disable the inherited engine without touching what the parent uses."""
         self._forked = True
         self._bell.abandon()
+        self._let_go_on()
+
+    def _stop_all(self) -> None:
+        """Return once no other thread uses the file; none does until :meth:`_let_go_on`."""
+        self._write_mutex.acquire()
+        while not self._read_mutex.acquire(timeout=_SHORT_S):
+            self._hasten()
+
+    def _let_go_on(self) -> None:
         self._read_mutex.release()
         self._write_mutex.release()
+
+    def _hasten(self) -> None:
+        """End what takes long, where it can be begun again."""
 
     # -- connections ----------------------------------------------------------------
 
     def close(self) -> None:
         """Release everything; harmless when repeated."""
-        with self._write_mutex, self._read_mutex:
+        self._stop_all()
+        try:
             if self._closed or self._forked:
                 return
             self._empty_log()
             self._close_connections(self._timeout_s)
             self._closed = True
+        finally:
+            self._let_go_on()
         self._bell.close()
 
     def _empty_log(self) -> None:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchstate.errors import CorruptStoreError, StoreError
 from orchstate.storage import schema
-from orchstate.storage.connection import connect, fetch, transaction, translated
+from orchstate.storage.connection import connect, fetch, is_interrupt, transaction, translated
 from orchstate.storage.damages import Damages
 from orchstate.storage.file import StoreFile
+from orchstate.storage.loading import Loading
 from orchstate.storage.losses import UNKNOWN, lost_names, unreadable
-from orchstate.storage.preparation import Preparation
 from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
 from orchstate.storage.remains import FAR
 from orchstate.storage.salvage import (
@@ -64,7 +64,7 @@ class MendedFile(StoreFile):
         Returns rows that are known from before, should the file be damaged.
     places
         The place of the file, and those it had before it was salvaged.
-    preparation
+    loading
         What has to be done before it is read; others wait for it.
     """
 
@@ -80,7 +80,9 @@ class MendedFile(StoreFile):
         self.salvaged: Salvaged | None = None
         self.known_rows: Callable[[], Iterable[Row]] = tuple
         self.places: tuple[str, ...] = ()
-        self.preparation = Preparation()
+        self.loading = Loading()
+        # The connection through which the whole file is being looked at.
+        self._looked_at: sqlite3.Connection | None = None
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
         self.places = self.places or (self.place,)
 
@@ -98,14 +100,29 @@ class MendedFile(StoreFile):
         CorruptStoreError
             If it is not, and nothing could be salvaged.
         """
-        is_known = not anew and self._was_inspected()
-        found = [] if is_known else [str(line) for (line,) in self.query("PRAGMA integrity_check")]
-        found = [line for line in found if line != "ok"]
-        if found:
-            self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
-        elif not is_known:
-            self._note_inspection()
+        if anew or not self._was_inspected():
+            found = [str(line) for (line,) in self._look() if line != "ok"]
+            if found:
+                self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
+            else:
+                self._note_inspection()
         self.check_clock()
+
+    def _look(self) -> list[tuple[Any, ...]]:
+        self.loading.wait()
+        while True:
+            try:
+                return self._read(self._look_through)
+            except StoreError as error:
+                if not is_interrupt(error.__cause__):
+                    raise
+
+    def _look_through(self, connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        self._looked_at = connection
+        try:
+            return fetch(connection, "PRAGMA integrity_check")
+        finally:
+            self._looked_at = None
 
     def check_clock(self) -> None:
         """Do what :meth:`inspect` does where nothing but the number of the last commit is damaged."""
@@ -120,13 +137,20 @@ class MendedFile(StoreFile):
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement, once the file is prepared."""
-        self.preparation.wait()
+        self.loading.wait()
         return super().query(sql, parameters)
 
     def after_fork_in_child(self) -> None:
         """Disable what was inherited; nobody waits for a thread that is not there."""
         super().after_fork_in_child()
-        self.preparation.end()
+        self.loading.abandon()
+
+    def _hasten(self) -> None:
+        # A long look at the whole file begins again afterwards, if it is still open then.
+        looked_at = self._looked_at
+        if looked_at is not None:
+            with contextlib.suppress(sqlite3.Error):
+                looked_at.interrupt()
 
     @property
     def _is_large(self) -> bool:
@@ -242,6 +266,13 @@ class MendedFile(StoreFile):
                 done = self._salvage_in_memory(path, remembered) if self.read_only else self._replace(path)
             except CorruptStoreError as nothing:
                 raise (nothing if remembered and is_unopenable(error) else error) from error
+            except StoreError:
+                raise
+            except (sqlite3.Error, OSError) as problem:
+                raise CorruptStoreError(
+                    f"{str(path)!r} is damaged ({error}), and what is sound in it could not be saved: "
+                    f"{problem}. Nothing was changed. Free some space on its disk, and open it again."
+                ) from problem
         self.salvaged = done
         self.damages.add(done.error())
 

@@ -351,7 +351,8 @@ def _header(store_id: str, writer: str) -> bytes:
 
 
 def _try_adopt(path: Path, store_id: str) -> Outbox | None:
-    lock = FileLock(path)
+    # Made anew, one that another process has just adopted would look as one that was emptied.
+    lock = FileLock(path, must_exist=True)
     try:
         if path.lstat().st_uid != os.getuid() or not lock.try_acquire():
             return None

@@ -159,7 +159,7 @@ def has_damage_beside(path: Path) -> bool:
     if pages.read_journal(beside(path, "-journal")).is_damaged:
         return True
     # While others have it open, they have verified it.
-    others = (FileLock(file) for file in outboxes(path).glob(f"*{SUFFIX}"))
+    others = (FileLock(file, must_exist=True) for file in outboxes(path).glob(f"*{SUFFIX}"))
     is_at_rest = has_companions(path) and all(_is_free(lock) for lock in others)
     return is_at_rest and pages.read_log(beside(path, "-wal")).is_damaged
 
@@ -309,6 +309,8 @@ def _swap(path: Path, kept: Path) -> None:
 def _is_free(lock: FileLock) -> bool:
     try:
         return lock.try_acquire()
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     finally:

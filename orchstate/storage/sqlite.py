@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from orchstate.durable import durable
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
 from orchstate.models.names import name_key
-from orchstate.storage import compaction, progress, tables
+from orchstate.storage import compaction, progress, snapshots, tables
 from orchstate.storage.connection import (
     connect,
     fetch,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from orchstate.models.intent import Intent
     from orchstate.storage.compaction import Plan, Wish
-    from orchstate.storage.engine import Decide, Revision, Row, Snapshot, Write
+    from orchstate.storage.engine import Change, Decide, Revision, Row, Snapshot, Write
     from orchstate.storage.placement import JournalMode
 
 
@@ -100,7 +100,7 @@ class SqliteEngine(MendedFile):
         """
         if self.read_only:
             raise ReadOnlyError(f"{str(self.path)!r} is open for reading only. Open it to edit.")
-        self.preparation.wait()
+        self.loading.wait()
         commit = self.mended(lambda: self._commit_locked(writer, intents, decide))
         if commit.revisions:
             self._bell.ring()
@@ -163,7 +163,7 @@ class SqliteEngine(MendedFile):
         self, decide: Decide, writer: str, intent: Intent, seq: int
     ) -> tuple[Decision, list[Revision]]:
         intent = self._without_pins(intent)
-        present = tables.Met(self._meeting)
+        present = snapshots.Met(self._meeting)
         decision = decide(present, intent, writer)
         old = {write.id: present.get(write.id) for write in decision.writes}
         for write in decision.writes if len(decision.writes) > 1 else ():
@@ -225,11 +225,14 @@ class SqliteEngine(MendedFile):
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
         """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
-        return list(self.each_since(seq, until=until, id=id))
+        return list(tables.revisions(self._reader, seq, until=until, id=id))
 
-    def each_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> Iterator[Revision]:
-        """Do what :meth:`changes_since` does one by one: long texts, all at once, may fill the memory."""
-        return tables.revisions(self._reader, seq, until=until, id=id)
+    def change_values(self, seq: int, *, until: int | None = None, id: str | None = None) -> Iterator[Change]:
+        """Do what :meth:`changes_since` does, with plain tuples of the values that tables of changes show.
+
+        One by one, since long texts, all at once, may fill the memory.
+        """
+        return tables.changes(self._reader, seq, until=until, id=id)
 
     def revision(self, id: str, number: int) -> Revision | None:
         """Return one revision of a document, None if the history does not have it.
@@ -243,7 +246,9 @@ class SqliteEngine(MendedFile):
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
-        return tables.Live(self._reader, self.damages) if seq is None else tables.Past(self._reader, seq)
+        if seq is None:
+            return snapshots.Live(self._reader, self.damages)
+        return snapshots.Past(self._reader, seq)
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
@@ -258,7 +263,7 @@ class SqliteEngine(MendedFile):
         self.inspect()
         last, is_more = "", True
         while is_more:
-            rows, damaged, after = tables.Live(self._reader, self.damages).reread(last, _REREAD_AT_ONCE)
+            rows, damaged, after = snapshots.Live(self._reader, self.damages).reread(last, _REREAD_AT_ONCE)
             if damaged and not self.read_only:
                 self._mend_rows(damaged)
             yield rows
@@ -290,7 +295,7 @@ class SqliteEngine(MendedFile):
         """
         if path.exists():
             raise StoreError(f"{str(path)!r} exists. Choose a new file, so that nothing is overwritten.")
-        self.preparation.wait()
+        self.loading.wait()
         # Under its name only when it is whole, so that nobody takes half a copy for a backup.
         partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
         made = prepare(partial, read_only=False)
@@ -362,7 +367,7 @@ class SqliteEngine(MendedFile):
     def check(self) -> list[str]:
         """Return one sentence per damage found in the stored data; empty when sound."""
         try:
-            found = [f"SQLite: {line}" for (line,) in self.query("PRAGMA integrity_check") if line != "ok"]
+            found = [f"SQLite: {line}" for (line,) in self._look() if line != "ok"]
             return found + list(tables.damaged(Reader(self.query)))
         except CorruptStoreError as error:
             return [str(error)]

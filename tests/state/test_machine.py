@@ -124,7 +124,7 @@ class Peer:
         """Have everything in memory: what is read when it is needed may be newer than the last news."""
         state = self.store._state
         for id in [*state.view._gone]:
-            state._loader.load_id(id)
+            state._fetcher.fetch_id(id)
 
     # -- edits ------------------------------------------------------------------------------
 

@@ -152,6 +152,24 @@ def test_what_others_set_while_a_block_runs_is_not_overwritten_silently(
     assert conflict.theirs["temperature"] == 1.5
 
 
+def test_what_others_set_first_while_a_block_runs_is_not_overwritten_silently(
+    disk: Store, other: Kernel
+) -> None:
+    with disk.transaction():
+        disk.settings.agents.timeout = 5_000
+        other(
+            "with store.transaction():\n"
+            " store.settings.sync.conflict_resolution = 'prompt'\n"
+            " store.settings.agents.timeout = 7_000\n"
+            "store.flush()"
+        )
+        disk._state.wait_for_news()
+    disk.flush()
+    assert disk.settings.agents.timeout == 7_000
+    (conflict,) = disk.conflicts.values()
+    assert (conflict.ours["agents.timeout"], conflict.theirs["agents.timeout"]) == (5_000, 7_000)
+
+
 def test_an_edit_on_top_of_a_refused_one_is_looked_at_anew(
     disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:

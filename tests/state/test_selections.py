@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +253,43 @@ def test_a_selector_never_sees_half_of_another_threads_transaction(
     thread.start()
     assert store.select(both).value == (0.9, 0.9)
     thread.join()
+
+
+def test_a_selector_that_is_always_disturbed_shows_no_half_of_a_transaction_and_holds_nobody_up(
+    store: Store, gpt: Config, claude: Config
+) -> None:
+    claude.temperature = 0.2
+    is_over = threading.Event()
+    edits = 0
+
+    def edit() -> None:
+        nonlocal edits
+        while not is_over.wait(0.001):
+            edits += 1
+            with store.transaction():
+                gpt.max_tokens = claude.max_tokens = edits
+
+    def both(store: Store) -> tuple[Any, Any]:
+        first = store.configs["gpt"].max_tokens
+        time.sleep(0.01)
+        return first, store.configs["claude"].max_tokens
+
+    selection = store.select(both)
+    told: list[tuple[Any, Any]] = []
+    selection.observe(lambda change: told.append(change.new), "value")
+    thread = threading.Thread(target=edit)
+    thread.start()
+    try:
+        for _ in range(20):
+            before = edits
+            assert gpt.temperature is not None
+            # Were it as many as there are, it would go on as long as the others edit.
+            assert edits - before < 1_000
+    finally:
+        is_over.set()
+        thread.join()
+    assert selection.value == (edits, edits)
+    assert all(one == other for one, other in told)
 
 
 def test_a_selector_runs_outside_every_lock_however_often_others_edit(store: Store, gpt: Config) -> None:

@@ -13,6 +13,7 @@ import pytest
 from testbed.disk import small_files
 
 from orchstate.errors import StoreWriteError
+from orchstate.locks import FileLock
 from orchstate.storage.outbox import (
     MAX_RECORD_BYTES,
     RESET_BYTES,
@@ -293,3 +294,18 @@ def test_a_foreign_file_in_the_folder_is_no_outbox(tmp_path: Path) -> None:
     (tmp_path / "folder.outbox").mkdir()
     assert adopted(tmp_path) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.outbox", "notes.txt"]
+
+
+def test_one_that_another_process_adopts_meanwhile_is_not_made_anew(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = outbox.path, left_behind(outbox)
+    real = FileLock.try_acquire
+
+    def after_it_is_gone(lock: FileLock) -> bool:
+        path.unlink(missing_ok=True)
+        return real(lock)
+
+    monkeypatch.setattr(FileLock, "try_acquire", after_it_is_gone)
+    assert list(adopt_all(folder, store_id="s")) == []
+    assert not path.exists()

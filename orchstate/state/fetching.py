@@ -1,4 +1,4 @@
-"""Loading: what is asked for first comes from the engine, and nobody else has to wait meanwhile.
+"""Fetching: what is asked for first comes from the engine, and nobody else has to wait meanwhile.
 
 Another program may keep the engine busy for seconds. So the question is put without the
 lock of the state; when news were shown meanwhile, the answer may be older than they are,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 5
 
 
-class Loader:
+class Fetcher:
     """Brings rows from the engine into the view.
 
     Parameters
@@ -36,7 +36,7 @@ class Loader:
 
     Attributes
     ----------
-    loads
+    fetches
         How often the engine was asked.
     """
 
@@ -44,14 +44,14 @@ class Loader:
         self._engine = engine
         self._view = view
         self.lock = lock
-        self.loads = 0
+        self.fetches = 0
 
-    def load_id(self, id: str, kind: str = "") -> None:
+    def fetch_id(self, id: str, kind: str = "") -> None:
         """Have the document of an id in the view, if there is one; quicker where its kind is known."""
         if self._view.known(id) is None and not self._view.is_absent(kind, id):
-            self._load(lambda snapshot: _some(snapshot.get(id)))
+            self._fetch(lambda snapshot: _some(snapshot.get(id)))
 
-    def load_name(self, kind: str, name: str) -> None:
+    def fetch_name(self, kind: str, name: str) -> None:
         """Have the document of a name in the view, if there is one.
 
         Raises
@@ -62,15 +62,15 @@ class Loader:
         if self._engine.damages:
             self._engine.damages.check_name(kind, name)
         if is_text(name) and not self._view.is_sure_of(kind, name):
-            self._load(lambda snapshot: _some(snapshot.find(kind, name)))
+            self._fetch(lambda snapshot: _some(snapshot.find(kind, name)))
 
-    def load_kind(self, kind: str) -> None:
+    def fetch_kind(self, kind: str) -> None:
         """Have all documents of a kind in the view."""
         if not self._view.is_complete(kind):
-            self._load(lambda snapshot: snapshot.rows(kind), kind)
+            self._fetch(lambda snapshot: snapshot.rows(kind), kind)
 
-    def _load(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
-        self.loads += 1
+    def _fetch(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
+        self.fetches += 1
         for _ in range(_TRIES):
             cursor = self._view.cursor
             snapshot = self._engine.snapshot()

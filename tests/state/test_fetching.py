@@ -71,7 +71,7 @@ def test_what_is_surely_not_there_is_not_asked_for(disk: Store, busy: sqlite3.Co
     assert list(disk.configs) == ["gpt"]
     busy.execute("BEGIN EXCLUSIVE")
     start = time.monotonic()
-    disk._state._loader.load_id(str(uuid.uuid4()), "config")
+    disk._state._fetcher.fetch_id(str(uuid.uuid4()), "config")
     assert time.monotonic() - start < 1
 
 
@@ -113,7 +113,7 @@ def test_an_answer_that_news_have_overtaken_is_not_shown(disk: Store, other: Ker
                 return found
 
         engine: Any = SimpleNamespace(snapshot=Slow, damages=state.engine.damages)
-        state._loader._engine = engine
+        state._fetcher._engine = engine
         assert (store.configs["late"].seed, asked) == (2, ["late"])
 
 

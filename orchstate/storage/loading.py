@@ -1,4 +1,4 @@
-"""Preparation: what has to be done to an engine's data before anybody may read them."""
+"""Loading: what has to be done to an engine's data before anybody may read them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Preparation:
+class Loading:
     """Work that comes before all other use; where there is none, nobody waits.
 
     Examples
     --------
-    >>> preparation = Preparation()
-    >>> preparation.expect()
-    >>> preparation.begin(lambda: print("looked over"), lambda: print("ready"))
-    looked over
-    ready
-    >>> preparation.wait()
+    >>> loading = Loading()
+    >>> loading.wait()
     True
+    >>> loading.expect()
+    >>> loading.wait(timeout_s=0.01)
+    False
+    >>> done = []
+    >>> loading.begin(lambda: done.append("looked over"), lambda: None)
+    >>> loading.wait(), done
+    (True, ['looked over'])
     """
 
     def __init__(self) -> None:
@@ -43,7 +46,9 @@ class Preparation:
             try:
                 work()
             finally:
-                self.end()
+                ended, self._ended = self._ended, None
+                if ended:
+                    ended.set()
                 then()
 
         self._thread = threading.Thread(target=run, name="orchstate-loading", daemon=True)
@@ -57,8 +62,7 @@ class Preparation:
         ended = self._ended
         return ended is None or threading.current_thread() is self._thread or ended.wait(timeout_s)
 
-    def end(self) -> None:
-        """Let everybody go on, as in a forked child, where nobody does the work."""
-        ended, self._ended = self._ended, None
-        if ended:
-            ended.set()
+    def abandon(self) -> None:
+        """Have nobody wait in a forked child, where nobody does the work."""
+        # Whoever waited in the parent is not here; to set the event could need a lock of one of them.
+        self._ended = None
