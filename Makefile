@@ -55,8 +55,8 @@ lint: $(VENV)/.test  ## Lint and check the types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench  ## Measure, and fail above the ceilings
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.bench system  ## Measure, and fail above the ceilings
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site

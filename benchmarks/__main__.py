@@ -38,6 +38,7 @@ AREAS: Final = (
     "imports",
     "memory",
     "starting",
+    "pages",
 )
 
 

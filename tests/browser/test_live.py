@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,16 +10,9 @@ from playwright.sync_api import expect
 from tests.browser.desk import WITHIN_MS, Form, asked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from playwright.sync_api import Page
-    from testbed.jupyter import Notebook
-
     from tests.browser.desk import Desk
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-
-# Waits in the page for the slider to say another number, and notes when that was.
+# Notes in the page when the slider says another number for the first time.
 _WATCH = """() => {
     const handle = document.querySelector('.orch-form .noUi-handle');
     window.seen = {};
@@ -29,69 +21,30 @@ _WATCH = """() => {
         window.seen[Number(value)] ??= performance.timeOrigin + performance.now();
     }).observe(handle, {attributes: true});
 }"""
-# Notes in the page when the mouse was let go last, which is when a slider has been moved.
-_WATCH_MOUSE = """() => document.addEventListener('pointerup', () => {
-    window.released = performance.timeOrigin + performance.now();
-}, {capture: true})"""
-_EDIT = "import time; at = time.time(); gpt.temperature = {}; print(1000 * at)"
-_PROMISED_MS = 100
-# Of so many rounds one has to be as quick as promised: this machine does other things as well.
-_ROUNDS = 3
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-def delay_ms(page: Page, value: float, edited_at_ms: float) -> float:
-    """Return how long after its edit the page has shown a value."""
-    page.wait_for_function("value => window.seen[value]", arg=value, timeout=WITHIN_MS)
-    seen: float = page.evaluate("value => window.seen[value]", value)
-    return seen - edited_at_ms
-
-
-def quickest_median_ms(page: Page, edit: Callable[[int], tuple[float, float]]) -> float:
-    """Return the lowest median of some rounds of edits; `edit` makes one, and returns its value and time."""
-    medians: list[float] = []
-    while len(medians) < _ROUNDS and min(medians, default=_PROMISED_MS) >= _PROMISED_MS:
-        page.evaluate(_WATCH)
-        delays = [delay_ms(page, *edit(number)) for number in range(5)]
-        print(f"From an edit to what this page shows: {[f'{delay:.0f}' for delay in delays]} ms")
-        medians.append(statistics.median(delays))
-    return min(medians)
-
-
-def edit_in(notebook: Notebook) -> Callable[[int], tuple[float, float]]:
-    """Return what makes an edit in a cell of a notebook."""
-
-    def edit(number: int) -> tuple[float, float]:
-        value = 0.4 + number / 5
-        notebook.run_code("gpt.temperature = 0.1")
-        return round(value, 1), float(notebook.run_code(_EDIT.format(round(value, 1))))
-
-    return edit
-
-
-def test_a_slider_moved_on_one_page_moves_on_the_other_within_100_ms(desk: Desk) -> None:
-    first, form = desk.gpt_form()
-    second, _other = desk.gpt_form(name="second.ipynb")
-    first.page.evaluate(_WATCH_MOUSE)
-
-    def move(number: int) -> tuple[float, float]:
-        before = form.entry("Temperature").input_value()
+def test_a_slider_moved_on_one_page_moves_on_the_other(desk: Desk) -> None:
+    _, form = desk.gpt_form()
+    _, other = desk.gpt_form(name="second.ipynb")
+    for number in range(3):
         form.drag("Temperature", 0.3 + number / 10)
-        expect(form.entry("Temperature")).not_to_have_value(before, timeout=WITHIN_MS)
-        return float(form.entry("Temperature").input_value()), first.page.evaluate("window.released")
-
-    assert quickest_median_ms(second.page, move) < _PROMISED_MS
+        expect(other.entry("Temperature")).to_have_value(form.entry("Temperature").input_value())
 
 
-def test_an_edit_in_another_notebook_is_on_the_page_within_100_ms(desk: Desk) -> None:
-    first, form = desk.gpt_form()
+def test_an_edit_in_another_notebook_is_on_the_page(desk: Desk) -> None:
+    _, form = desk.gpt_form()
     second = desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
-    assert quickest_median_ms(first.page, edit_in(second)) < _PROMISED_MS
-    form.has("Temperature", "1.2")
+    for value in ("0.4", "0.6", "1.2"):
+        second.run_code(f"gpt.temperature = {value}")
+        form.has("Temperature", value)
 
 
-def test_an_edit_in_a_cell_is_on_its_own_page_within_100_ms(desk: Desk) -> None:
-    notebook, _ = desk.gpt_form()
-    assert quickest_median_ms(notebook.page, edit_in(notebook)) < _PROMISED_MS
+def test_an_edit_in_a_cell_is_on_its_own_page(desk: Desk) -> None:
+    notebook, form = desk.gpt_form()
+    for value in ("0.4", "0.6", "1.2"):
+        notebook.run_code(f"gpt.temperature = {value}")
+        form.has("Temperature", value)
 
 
 def test_the_history_says_which_notebook_and_cell_made_each_change(desk: Desk) -> None:
