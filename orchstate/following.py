@@ -172,8 +172,8 @@ class Followed(HasTraits):
         other selections. It runs again, in the thread that opened the store, once for each change of
         that, wherever it comes from; a transaction, or a bundle of news, counts as one. In a
         transaction it shows what was before. It never shows a half of one: while other threads
-        edit so often that it is never through undisturbed, its value stays. The history, other stores, and what is no part of a
-        store are not noted.
+        edit so often that it is never through undisturbed, its value stays. The history, other
+        stores, and what is no part of a store are not noted.
 
         Parameters
         ----------

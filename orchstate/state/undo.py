@@ -160,6 +160,27 @@ class Undoable(NamedTuple):
     label: str
     steps: tuple[Step, ...]
 
+    def without(self, refused: Iterable[Step]) -> Undoable:
+        """Return it as if some steps before it had never been."""
+        steps = self.steps
+        for one in refused:
+            steps = tuple(_as_if_never(one, step) for step in steps)
+        return self._replace(steps=steps)
+
+
+def _as_if_never(refused: Step, step: Step) -> Step:
+    before, earlier, wanted = step.before, refused.before, refused.after
+    if before is None or earlier is None or wanted is None or step.operation.id != refused.operation.id:
+        return step
+    if not type(before) is type(earlier) is type(wanted):
+        return step
+    paths = [path for path in leaves(type(before)) if path in refused.operation.set]
+    back = {path: earlier.at(path) for path in paths if is_same(before.at(path), wanted.at(path))}
+    # Together with what was set since, the earlier value may break a rule.
+    with contextlib.suppress(ValidationError):
+        return step._replace(before=before.replaced(back))
+    return step
+
 
 class UndoStack:
     """What this process did, and what of it was undone, latest last."""
@@ -175,9 +196,10 @@ class UndoStack:
         self.undone.clear()
 
     def drop(self, n: int) -> None:
-        """Forget a step that was not committed."""
+        """Forget a step that was not committed, also as what was there before later ones."""
         for stack in (self.done, self.undone):
-            stack[:] = [entry for entry in stack if entry.n != n]
+            refused = [step for entry in stack if entry.n == n for step in entry.steps]
+            stack[:] = [entry.without(refused) for entry in stack if entry.n != n]
 
 
 def inverse(

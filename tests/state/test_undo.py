@@ -9,6 +9,8 @@ from orchstate.errors import DuplicateNameError
 from orchstate.state.undo import MAX_UNDO, Left
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
     from testbed.kernel import Kernel
 
@@ -421,3 +423,17 @@ def test_a_conflict_comes_back_without_the_key_that_went_when_it_was_decided(
     assert (dict(conflict.ours), conflict.fields) == ({"temperature": 0.9}, ("temperature",))
     conflict.resolve("ours")
     assert (gpt.temperature, gpt.api_key.get_secret_value()) == (0.9, KEY)
+
+
+def test_an_undo_does_not_bring_back_what_was_refused(
+    disk: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt = disk.configs["gpt"]
+    gpt.update(name="taken", temperature=0.9)
+    gpt.temperature = 1.1
+    other("store.configs.create('ollama', name='taken'); store.flush()")
+    held()
+    disk.flush()
+    assert (gpt.name, gpt.temperature) == ("gpt", 1.1)
+    disk.undo()
+    assert gpt.temperature == 0.2
