@@ -41,6 +41,7 @@ def write_until_killed(store: str, log: str, *, number: int, mode: str, journal:
     own = opened.configs.upsert(f"own {number}", "openai")
     shared = opened.configs.upsert("shared", "openai")
     opened.flush()
+    nursery = os.getppid()
     os.write(out, b'{"ready": true}\n')
     for count in itertools.count(1):
         # No value is ever written twice, by nobody.
@@ -54,6 +55,9 @@ def write_until_killed(store: str, log: str, *, number: int, mode: str, journal:
             if chance.random() < 0.5:
                 opened.flush()
             time.sleep(chance.uniform(0, 0.01))
+            if os.getppid() != nursery:
+                # Nobody is left to kill it.
+                return
 
 
 PLAYS: dict[str, Any] = {"write": write_until_killed, "guest": victims.played(guests.guest), **victims.PLAYS}
