@@ -20,7 +20,7 @@ from orchstate.state.acceptance import Acceptance
 from orchstate.state.decide import decider, decode
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
-from orchstate.state.receipt import Receipt
+from orchstate.state.receipt import Receipt, checked_timeout
 from orchstate.state.restore import Former, Restored, restoring
 from orchstate.state.stats import Stats, size_of
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
@@ -383,7 +383,9 @@ class State(Acceptance):
     def _loaded(self, timeout_s: float | None) -> float | None:
         """Return what is left of a time limit when what is stored may be read."""
         self.check_usable()
-        begun_s = time.monotonic()
+        if not self.engine.loading.is_running:
+            return timeout_s
+        timeout_s, begun_s = checked_timeout(timeout_s), time.monotonic()
         if not self.engine.loading.wait(timeout_s):
             raise FlushError(
                 f"The store was still loading after {timeout_s or 0:g} s. Try again.", receipts=[]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchstate.storage import outbox, placement
+from orchstate.durable import durable
+from orchstate.storage import outbox
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Recording:
     def start(self, patch: pytest.MonkeyPatch) -> None:
         """Record what the outbox, a backup and the engine do from now on."""
         patch.setattr(outbox, "os", _Os(self))
-        unlink, rename, commit, durable = Path.unlink, Path.rename, SqliteEngine.commit, placement.durable
+        unlink, rename, commit = Path.unlink, Path.rename, SqliteEngine.commit
 
         def recorded_unlink(path: Path, missing_ok: bool = False) -> None:
             unlink(path, missing_ok)

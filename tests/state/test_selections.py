@@ -280,6 +280,7 @@ def test_a_selector_that_is_always_disturbed_shows_no_half_of_a_transaction_and_
     thread = threading.Thread(target=edit)
     thread.start()
     try:
+        wait_until(lambda: edits > 5)
         for _ in range(20):
             before = edits
             assert gpt.temperature is not None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from orchstate.errors import CorruptStoreError
 from orchstate.models.canonical import canonical
-from orchstate.storage.pieces import LIMIT, Pieces, cut, hashes_named_in, is_packed, keys_in
+from orchstate.storage.pieces import LIMIT, Pieces, cut, hashes_in, hashes_named_in, is_packed
 from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def pieces_of(engine: SqliteEngine, seq: int) -> set[bytes]:
         while waiting:
             used[number].add(key := waiting.pop())
             ((data,),) = engine.query("SELECT data FROM piece WHERE hash = ?", [key])
-            waiting += keys_in(data[1:]) if data[:1] in b"gn" else ()
+            waiting += hashes_in(data[1:]) if data[:1] in b"gn" else ()
     return used[seq] - set().union(*(keys for number, keys in used.items() if number != seq))
 
 
