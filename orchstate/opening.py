@@ -100,8 +100,6 @@ def open(
     >>> gpt.temperature = 0.7
     >>> store.undo()
     <Undone gpt.temperature>
-    >>> gpt.temperature
-    0.2
     >>> store.close()
     """
     try:

@@ -289,9 +289,6 @@ class History:
         Examples
         --------
         >>> gpt.temperature = 0.9
-        >>> from datetime import timedelta
-        >>> store.history.compact(timedelta(days=30))
-        <Compacted: nothing to remove>
         >>> seq = store.snapshot("first")
         >>> gpt.temperature = 1.1
         >>> store.history.compact("first", preview=True)
