@@ -218,7 +218,7 @@ def test_opening_flushing_and_refreshing_leave_the_loop_running(tmp_path: Path) 
             f"{len(ticks)} ticks, the longest pause {max(pauses_ms):.1f} ms, half of all below "
             f"{statistics.median(pauses_ms):.1f} ms"
         )
-        assert statistics.median(pauses_ms) < 50
+        assert statistics.median(pauses_ms) < 250
         return result
 
     async def work() -> None:

@@ -72,7 +72,7 @@ def test_what_is_surely_not_there_is_not_asked_for(disk: Store, busy: sqlite3.Co
     busy.execute("BEGIN EXCLUSIVE")
     start = time.monotonic()
     disk._state._fetcher.fetch_id(str(uuid.uuid4()), "config")
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 4
 
 
 def test_deleted_documents_are_no_new_ones(disk: Store, other: Kernel) -> None:

@@ -75,7 +75,7 @@ def test_a_test_goes_on_beside_the_notebook_and_can_be_cancelled() -> None:
             assert "Testing…" in panel.result.value
             assert panel.test.description == "Cancel"
             panel.test.click()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 10
             assert not panel.is_busy
             return str(panel.result.value)
 
