@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import CorruptStoreError, OrchstateError
+from orchstate.locks import FileLock
 from orchstate.models.intent import Intent
 from orchstate.state.state import adopted
 from orchstate.storage.losses import in_words
@@ -21,13 +22,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# More than it takes to commit 100,000 edits; who is stopped in the midst of it holds nobody up for longer.
+_PATIENCE_S: Final = 10.0
+
 
 def adopt(folder: Path, engine: SqliteEngine, kinds: Kinds) -> int:
     """Commit what is left in the outboxes of dead processes; returns how many edits that were.
 
-    What is damaged in them is logged, named in the engine's damages, and kept.
+    Where another process is at it, it is waited for: what is made meanwhile must not be on top of less, and
+    then be overwritten. What is damaged in them is logged, named in the engine's damages, and kept.
     """
-    return sum(_adopt(outbox, engine, kinds) for outbox in adopt_all(folder, store_id=engine.store_id))
+    turn = FileLock(folder, must_exist=True)
+    try:
+        if not turn.acquire(_PATIENCE_S):
+            logger.warning("Another process has been taking over edits of dead ones for %d s.", _PATIENCE_S)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        logger.warning("%s could not be locked: %s", turn.path, error)
+    try:
+        return sum(_adopt(outbox, engine, kinds) for outbox in adopt_all(folder, store_id=engine.store_id))
+    finally:
+        turn.release()
 
 
 def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:

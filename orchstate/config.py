@@ -242,6 +242,7 @@ class Config(Usable, Keyed):
             )
 
     def __repr__(self) -> str:
+        self._state.catch_up_quietly()
         values = self._trait_values
         shown = [values.get("provider", ""), values.get("model") or "no model"]
         if values.get("temperature") is not None:

@@ -149,7 +149,7 @@ class Conflicts(Collection[Conflict]):
         Raises
         ------
         ValidationError, DuplicateNameError
-            If one of them cannot be resolved so; those before it are.
+            If one of them cannot be resolved so; all stay open.
 
         Examples
         --------
@@ -162,8 +162,9 @@ class Conflicts(Collection[Conflict]):
             del choice
             raise ValidationError(f"{shown} does not fit all of them. Give 'ours' or 'theirs'.")
         found = list(self.values())
-        for conflict in found:
-            conflict.resolve(choice)
+        with self._state.transaction("resolve all"):
+            for conflict in found:
+                conflict.resolve(choice)
         return len(found)
 
     def merge_with(self, function: MergeFunction | None, *, kind: str = "config") -> None:

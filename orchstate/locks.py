@@ -31,7 +31,7 @@ _open_fds: set[int] = set()
 
 
 class FileLock:
-    """A lock on the file at `path`, which is created with mode 0600 when missing, unless it has to exist.
+    """A lock on the file or folder at `path`; a file is created with mode 0600 when missing.
 
     One object is one holder: threads that should exclude each other need one each.
     After ``fork()`` the lock stays the parent's, and the child may take it anew.
@@ -43,7 +43,7 @@ class FileLock:
     shared
         True for a reader: any number of readers, and no writer, hold the lock at once.
     must_exist
-        True for a file that others remove: to lock it is ``FileNotFoundError`` then, and not a new one.
+        True for what others remove: to lock it is ``FileNotFoundError`` then, and not a new file.
 
     Examples
     --------
@@ -217,9 +217,9 @@ def _open_existing(path: Path, shared: bool) -> int:
     try:
         return os.open(path, os.O_RDWR)
     except OSError:
-        if not shared:
+        if not (shared or path.is_dir()):
             raise
-        # A reader may lock what it may not write: a store in a read-only folder.
+        # A reader may lock what it may not write, a store in a read-only folder; and nobody writes a folder.
         return os.open(path, os.O_RDONLY)
 
 

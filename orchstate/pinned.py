@@ -221,6 +221,8 @@ def _stamp(given: Any) -> Stamp:
         revision = int(revision)
     if isinstance(revision, bool) or not isinstance(revision, SupportsIndex):
         raise ValidationError(f"The stamp's revision {quoted(revision)} is no number of a revision.")
+    if operator.index(revision) >= 1 << 63:
+        raise NotFoundError(f"There is no revision {quoted(revision)} of anything.")
     store, config, fingerprint = (str(found[part]) for part in ("store", "config", "fingerprint"))
     return Stamp(store, config, operator.index(revision), fingerprint)
 

@@ -17,6 +17,7 @@ from orchstate.history.history import History
 from orchstate.keyed import Services
 from orchstate.kinds import Settings, kinds_of, record_class
 from orchstate.loops import in_thread
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.names import check_label
 from orchstate.models.profile import ProfileDocument
 from orchstate.models.settings import SettingsDocument
@@ -102,7 +103,7 @@ class Store(Timed, Shared):
         """Take up work, now that what is stored may be read."""
         self._state.go()
         # What everybody asks for, so that it can be looked at after close(), too.
-        for kind in (SettingsDocument.kind, ProfileDocument.kind):
+        for kind in (SettingsDocument.kind, ProfileDocument.kind, ConflictDocument.kind):
             self._state.fetch_all(kind)
 
     def _failed_to_load(self, error: OrchstateError) -> None:
@@ -280,6 +281,7 @@ class Store(Timed, Shared):
         return StoreForm(self)
 
     def __repr__(self) -> str:
+        self._state.catch_up_quietly()
         if self._state.unusable:
             return f"<Store {self._where}: {self._status()}>"
         pending = f", {self._state.pending} saving" if self._state.pending else ""

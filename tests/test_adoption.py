@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from testbed.kernel import Kernel
 
 import orchstate
+from orchstate.locks import FileLock
 from orchstate.storage.outbox import DAMAGED_SUFFIX
 
 if TYPE_CHECKING:
@@ -49,6 +51,21 @@ def test_edits_of_a_killed_process_are_committed_by_the_next_one(tmp_path: Path)
         assert store.history.changes("gpt", field="temperature")["new"].tolist() == [0.1, 0.2]
         assert list(store.configs) == ["gpt", "o"]
     assert list((tmp_path / "store.db.outbox").iterdir()) == []
+
+
+def test_who_opens_waits_for_another_one_that_takes_over(tmp_path: Path) -> None:
+    path, opened = tmp_path / "store.db", []
+    killed_writer(path, "gpt.temperature = 0.1")
+    turn = FileLock(tmp_path / "store.db.outbox", must_exist=True)
+    assert turn.acquire(5)
+    thread = threading.Thread(target=lambda: opened.append(orchstate.open(path)))
+    thread.start()
+    thread.join(0.3)
+    assert opened == []
+    turn.release()
+    thread.join(30)
+    with opened[0] as store:
+        assert store.configs["gpt"].temperature == 0.1
 
 
 def test_what_is_not_committed_of_them_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,7 @@ def test_the_notice_ends_with_a_refresh_that_finds_no_more_of_it(store: Store, p
     list(store.configs)
     store.refresh()
     assert store.status == "degraded"
-    harm(path, ROW.replace("'2', '7'", "'7', '2'"))
+    harm(path, *(statement.replace("'2', '7'", "'7', '2'") for statement in (ROW, HISTORY)))
     store.refresh()
     assert (store.status, store.error, store.configs["two"].seed) == ("ready", None, 2)
 
@@ -199,6 +199,18 @@ def test_another_process_follows_to_the_salvaged_file(store: Store, path: Path) 
         assert kernel("other.refresh(); other.configs['one'].seed") == 8
     store.refresh()
     assert (store.configs["two"].seed, store._engine.check()) == (9, [])
+
+
+def test_a_damaged_past_is_told_and_is_not_nothing(store: Store, path: Path) -> None:
+    seq = store.flush()
+    harm(path, HISTORY)
+    store.history.changes("two")
+    assert (store.status, "The history of config 'two'" in str(store.error)) == ("degraded", True)
+    assert store.configs["two"].seed == 2
+    with pytest.raises(CorruptStoreError, match=r"config 'two'.*is damaged"):
+        store.at(seq).configs["two"]
+    store.refresh()
+    assert "The history of config 'two'" in str(store.error)
 
 
 KILLED = """
@@ -419,12 +431,12 @@ def test_a_large_file_is_looked_at_once_a_day(
     monkeypatch.setattr(mending, "_SMALL_BYTES", 0)
     if age_s is not None:
         harm(path, f"INSERT INTO meta VALUES ('inspected_s', '{int(time.time() - age_s)}')")
-    seen: list[SqliteEngine] = []
+    seen: list[str] = []
     real = SqliteEngine._look
-    monkeypatch.setattr(SqliteEngine, "_look", lambda engine: seen.append(engine) or real(engine))
+    monkeypatch.setattr(SqliteEngine, "_look", lambda engine, at="": seen.append(at) or real(engine, at))
     for _ in range(2):
         orchstate.open(path, secrets="memory").close()
-    assert len(seen) == looks
+    assert (seen.count(""), len(seen)) == (looks, 2)
 
 
 def test_a_wrong_clock_of_a_large_file_is_seen_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class Held:
         self.begun = threading.Event()
         real = SqliteEngine._look_through
 
-        def look(engine: SqliteEngine, connection: sqlite3.Connection) -> Any:
+        def look(engine: SqliteEngine, at: str, connection: sqlite3.Connection) -> Any:
             self.begun.set()
             if not self._is_over.is_set():
                 # As SQLite's own look, it can be interrupted, and then begins again.
@@ -51,7 +51,7 @@ class Held:
                 connection.execute(_FOR_LONG).fetchall()
             if self.error:
                 raise self.error
-            return real(engine, connection)
+            return real(engine, at, connection)
 
         monkeypatch.setattr(mending, "_SMALL_BYTES", 0)
         monkeypatch.setattr(SqliteEngine, "_look_through", look)

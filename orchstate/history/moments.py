@@ -125,7 +125,8 @@ def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> 
 
 def _utc(moment: datetime) -> datetime:
     try:
-        return moment.astimezone(UTC)
+        # Of pandas' own kind, one without a zone is no local time.
+        return datetime.combine(moment.date(), moment.time(), moment.tzinfo).astimezone(UTC)
     except (ValueError, OverflowError):
         # At an end of the calendar, where another zone would lie outside of it; hours do not matter there.
         return moment.replace(tzinfo=UTC)

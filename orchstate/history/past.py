@@ -45,7 +45,8 @@ class PastCollection(Mapping[str, Document]):
     def __getitem__(self, name: str) -> Document:
         if not isinstance(name, str):
             raise NotFoundError.among(self._kind, name, self._rows)
-        row = self._row(name)
+        # What is damaged is not among the rows, and is not nothing.
+        row = self._row(name) or self._snapshot.find(self._kind, name)
         if row is None:
             raise NotFoundError.among(self._kind, name, self._rows, hint="(at that moment)")
         return decode(self._kinds, row)

@@ -40,6 +40,8 @@ class Block:
         if outer:
             self._outer = outer, outer.mark()
             return
+        # In the block nothing new is shown, so it begins with what there is.
+        self._state.catch_up()
         try:
             # Known before it begins, so that an interrupt in between finds it.
             self._transaction = self._state.new_transaction(self._label)

@@ -191,6 +191,7 @@ class Collection(Mapping[str, R], Generic[R]):
 
     def __repr__(self) -> str:
         # It reads no disk, so it shows what is in memory.
+        self._state.catch_up_quietly()
         entries = self._state.view.loaded(self._kind)
         if not entries and not self._state.view.is_complete(self._kind) and self._state.seq:
             return f"<{self._kind}s: not read yet>"

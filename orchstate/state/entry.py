@@ -30,10 +30,11 @@ class Pending(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An own edit that was not committed, and why."""
+    """An own edit that was not committed, and why; one in conflict waits for a decision."""
 
     intent: Intent
     error: OrchstateError
+    is_waiting: bool = False
 
 
 class Entry:

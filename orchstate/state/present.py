@@ -256,6 +256,13 @@ class Present:
             self._absorb()
         self._hand_out()
 
+    def catch_up_quietly(self) -> None:
+        """Show what has arrived where it is only printed; observers are told with the next access."""
+        if self.attention and not self._forked and not self.delivery.is_running and self.is_free:
+            with uninterrupted, self.lock:
+                self._absorb()
+                self.attention = True
+
     def subscribe(
         self, listener: Callable[[Event], object], event: type[Event] = Event, *, mentions: str = ""
     ) -> Callable[[], None]:
@@ -328,7 +335,7 @@ class Present:
         while self._inbox:
             arrival = self._inbox.popleft()
             refused = {
-                intent.n: Refused(intent, receipt.error)
+                intent.n: Refused(intent, receipt.error, receipt.state == "conflict")
                 for intent, receipt in arrival.refused
                 if receipt.error
             }

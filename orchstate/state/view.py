@@ -323,10 +323,11 @@ class View:
         touched[row.id] = _Touch(entry, before, cause)
 
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
-        entry.refused = refused
         if refused:
+            entry.refused = refused
             self._refused[entry.id] = entry
-        else:
+        elif entry.refused and not entry.refused.is_waiting:
+            entry.refused = None
             self._refused.pop(entry.id, None)
         before = self._look_at(entry)
         if self.touched is not None:

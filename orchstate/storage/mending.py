@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchstate.errors import CorruptStoreError, StoreError
@@ -100,27 +101,29 @@ class MendedFile(StoreFile):
         CorruptStoreError
             If it is not, and nothing could be salvaged.
         """
-        if anew or not self._was_inspected():
-            found = [str(line) for (line,) in self._look() if line != "ok"]
-            if found:
-                self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
-            else:
-                self._note_inspection()
+        # The present in any case: a name that an index has lost is not to be taken for one that is free.
+        is_whole = anew or not self._was_inspected()
+        found = [str(line) for (line,) in self._look("" if is_whole else "(doc)") if line != "ok"]
+        if found:
+            self._mend(sqlite3.DatabaseError(f"malformed: {found[0]}"))
+        elif is_whole:
+            self._note_inspection()
         self.check_clock()
 
-    def _look(self) -> list[tuple[Any, ...]]:
+    def _look(self, at: str = "") -> list[tuple[Any, ...]]:
+        """Return what SQLite finds wrong in the file, or in a table of it with its indexes."""
         self.loading.wait()
         while True:
             try:
-                return self._read(self._look_through)
+                return self._read(partial(self._look_through, at))
             except StoreError as error:
                 if not is_interrupt(error.__cause__):
                     raise
 
-    def _look_through(self, connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    def _look_through(self, at: str, connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
         self._looked_at = connection
         try:
-            return fetch(connection, "PRAGMA integrity_check")
+            return fetch(connection, f"PRAGMA integrity_check{at}")
         finally:
             self._looked_at = None
 
@@ -132,8 +135,8 @@ class MendedFile(StoreFile):
 
     @property
     def is_long_to_inspect(self) -> bool:
-        """Whether it takes long to find out if the structure of the file is sound, and is due."""
-        return self._is_large and not self._was_inspected()
+        """Whether it takes long to find out if the structure of the file is sound."""
+        return self._is_large
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement, once the file is prepared."""

@@ -181,9 +181,10 @@ class Past:
     the history since. What is gone then is told by ``NotFoundError``, and never left out silently.
     """
 
-    def __init__(self, read: Reader, seq: int) -> None:
+    def __init__(self, read: Reader, seq: int, damages: Damages | None = None) -> None:
         self._read = read
         self._seq = seq
+        self._damages = damages
 
     def get(self, id: str) -> Row | None:
         """Return the row of an id, also of a deleted document.
@@ -206,9 +207,20 @@ class Past:
         return None
 
     def find(self, kind: str, name: str) -> Row | None:
-        """Return the document that had the name then; raises as :meth:`rows` does."""
-        wanted = name_key(name)
-        return next((row for row in self.rows(kind) if name_key(row.name) == wanted), None)
+        """Return the document that had the name then; raises as :meth:`get` does."""
+        wanted, damaged = name_key(name), None
+        for values in self._read(_PAST, [self._seq]):
+            revision = revision_from(self._read, values)
+            if name_key(str(revision.row.name)) != wanted or not _lives(revision.row, kind):
+                continue
+            if is_sound(revision, values):
+                check_moment(self._read, self._seq)
+                return revision.row
+            damaged = revision.row
+        check_moment(self._read, self._seq)
+        if damaged is not None:
+            raise damage(damaged)
+        return None
 
     def rows(self, kind: str | None = None) -> list[Row]:
         """Return all documents that lived then, by creation; damaged ones are left out and logged.
@@ -218,7 +230,7 @@ class Past:
         NotFoundError
             If the moment was compacted away.
         """
-        found = sound(self._read, self._read(_PAST, [self._seq]))
+        found = sound(self._read, self._read(_PAST, [self._seq]), self._damages)
         rows = [revision.row for revision in found if _lives(revision.row, kind)]
         check_moment(self._read, self._seq)
         return rows

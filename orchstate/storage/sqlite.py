@@ -224,15 +224,15 @@ class SqliteEngine(MendedFile):
     # -- reading --------------------------------------------------------------------
 
     def changes_since(self, seq: int, *, until: int | None = None, id: str | None = None) -> list[Revision]:
-        """Return the revisions after `seq` in commit order; damaged ones are left out and logged."""
-        return list(tables.revisions(self._reader, seq, until=until, id=id))
+        """Return the revisions after `seq` in commit order; damaged ones are left out, and in the damages."""
+        return list(tables.revisions(self._reader, seq, until=until, id=id, damages=self.damages))
 
     def change_values(self, seq: int, *, until: int | None = None, id: str | None = None) -> Iterator[Change]:
         """Do what :meth:`changes_since` does, with plain tuples of the values that tables of changes show.
 
         One by one, since long texts, all at once, may fill the memory.
         """
-        return tables.changes(self._reader, seq, until=until, id=id)
+        return tables.changes(self._reader, seq, until=until, id=id, damages=self.damages)
 
     def revision(self, id: str, number: int) -> Revision | None:
         """Return one revision of a document, None if the history does not have it.
@@ -248,7 +248,7 @@ class SqliteEngine(MendedFile):
         """Return the documents as they are (None), or were at `seq`."""
         if seq is None:
             return snapshots.Live(self._reader, self.damages)
-        return snapshots.Past(self._reader, seq)
+        return snapshots.Past(self._reader, seq, self.damages)
 
     def applied(self, writer: str) -> int:
         """Return the number of the last intent of a writer that has an outcome, 0 if none."""
@@ -257,7 +257,7 @@ class SqliteEngine(MendedFile):
     def reread(self) -> Iterator[list[Row]]:
         """Yield all present rows, verified again, a few at a time; damaged ones are written anew.
 
-        What is damaged beyond help is named in :attr:`damages`.
+        Afterwards the history is verified. What is damaged beyond help is named in :attr:`damages`.
         """
         self._pieces.forget()
         self.inspect()
@@ -268,6 +268,10 @@ class SqliteEngine(MendedFile):
                 self._mend_rows(damaged)
             yield rows
             last, is_more = after, after != last
+        for seq in range(0, self.seq(), _REREAD_AT_ONCE):
+            for _ in self.change_values(seq, until=seq + _REREAD_AT_ONCE):
+                # Verified on the way; what is damaged is named in the damages.
+                pass
 
     def _mend_rows(self, rows: Sequence[Row]) -> None:
         try:

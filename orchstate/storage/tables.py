@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchstate.models.intent import Intent
+    from orchstate.storage.damages import Damages
     from orchstate.storage.engine import Change, Write
     from orchstate.storage.pieces import Pieces, Reader
 
@@ -54,15 +55,19 @@ REV: Final = f"SELECT {FIELDS}, checksum, {CHANGE} FROM rev"  # noqa: S608
 _FREE_NAME: Final = "UPDATE doc SET name_key = char(0) || id WHERE id = ?"
 
 
-def revisions(read: Reader, seq: int, *, until: int | None, id: str | None) -> Iterator[Revision]:
+def revisions(
+    read: Reader, seq: int, *, until: int | None, id: str | None, damages: Damages | None = None
+) -> Iterator[Revision]:
     """Yield the revisions after `seq`, at most up to `until`, of one document or of all.
 
-    Damaged ones are left out and logged.
+    Damaged ones are left out, logged, and named in the damages.
     """
-    return sound(read, _between(read, seq, until=until, id=id))
+    return sound(read, _between(read, seq, until=until, id=id), damages)
 
 
-def changes(read: Reader, seq: int, *, until: int | None, id: str | None) -> Iterator[Change]:
+def changes(
+    read: Reader, seq: int, *, until: int | None, id: str | None, damages: Damages | None = None
+) -> Iterator[Change]:
     """Do what :func:`revisions` does for a table: with the values of its columns alone, in less time."""
     for values in _between(read, seq, until=until, id=id):
         whole = values
@@ -73,7 +78,7 @@ def changes(read: Reader, seq: int, *, until: int | None, id: str | None) -> Ite
         if change_sum(row_sum(whole[:ROW_LENGTH]), whole[ROW_LENGTH + 1 :]) == whole[ROW_LENGTH]:
             yield _CHANGE_OF(whole)
         else:
-            _leave_out(read, values)
+            _leave_out(read, values, damages)
 
 
 def _between(read: Reader, seq: int, *, until: int | None, id: str | None) -> Sequence[tuple[Any, ...]]:
@@ -232,21 +237,28 @@ def packed_texts(read: Reader) -> Iterator[str]:
         yield from (text for (text,) in read(sql, []) if is_packed(text))
 
 
-def sound(read: Reader, found: Sequence[tuple[Any, ...]]) -> Iterator[Revision]:
-    """Yield the revisions in rows of the history; damaged ones are left out and logged."""
+def sound(
+    read: Reader, found: Sequence[tuple[Any, ...]], damages: Damages | None = None
+) -> Iterator[Revision]:
+    """Yield the revisions in rows of the history; damaged ones are left out, logged, and in the damages."""
     for values in found:
         revision = revision_from(read, values)
         if is_sound(revision, values):
             yield revision
         else:
-            _leave_out(read, values)
+            _leave_out(read, values, damages)
 
 
-def _leave_out(read: Reader, values: Sequence[Any]) -> None:
+def _leave_out(read: Reader, values: Sequence[Any], damages: Damages | None) -> None:
     is_in_pieces = is_packed(values[BODY]) or is_packed(values[_DIFF])
     # It may have been compacted away between the look at it and the look at its pieces.
     if not is_in_pieces or read("SELECT 1 FROM rev WHERE seq = ?", [values[_SEQ]]):
-        logger.error("%s", damage(row_from(read, values)))
+        row = row_from(read, values)
+        logger.error("%s", damage(row))
+        if damages is not None:
+            # Without its id: what it is now is another matter.
+            message = f"The history of {described(row)} is damaged at {row.seq}, and left out."
+            damages.add(CorruptStoreError(f"{message} Run: orchstate doctor"))
 
 
 def row_from(read: Reader, values: Sequence[Any]) -> Row:

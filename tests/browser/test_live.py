@@ -28,7 +28,9 @@ def test_a_slider_moved_on_one_page_moves_on_the_other(desk: Desk) -> None:
     _, form = desk.gpt_form()
     _, other = desk.gpt_form(name="second.ipynb")
     for number in range(3):
+        before = form.entry("Temperature").input_value()
         form.drag("Temperature", 0.3 + number / 10)
+        expect(form.entry("Temperature")).not_to_have_value(before, timeout=WITHIN_MS)
         expect(other.entry("Temperature")).to_have_value(form.entry("Temperature").input_value())
 
 

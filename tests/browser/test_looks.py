@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.desk import Form, focused
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Locator
     from testbed.jupyter import Notebook
 
     from tests.browser.desk import Desk
@@ -217,6 +218,13 @@ def test_fields_and_hints_end_at_one_line(desk: Desk) -> None:
     assert max(ends) - min(ends) <= 2, sorted(ends)
 
 
+def _place(button: Locator, root: Locator) -> tuple[float, ...]:
+    """Return where a button is in its form, wherever the page is scrolled to."""
+    inner, outer = button.bounding_box(), root.bounding_box()
+    assert inner and outer
+    return inner["x"] - outer["x"], inner["y"] - outer["y"], inner["width"], inner["height"]
+
+
 def test_asking_before_a_deletion_moves_no_button(desk: Desk) -> None:
     notebook, form = open_form(desk)
     for width in (1400, 700, 420):
@@ -226,7 +234,7 @@ def test_asking_before_a_deletion_moves_no_button(desk: Desk) -> None:
         for pressed in ("Delete", "Keep"):
             names = ("Test", "Duplicate", "Delete", "Undo", "Redo")
             buttons = [form.root.get_by_role("button", name=name, exact=True) for name in names]
-            places.append([button.bounding_box() for button in buttons])
+            places.append([_place(button, form.root) for button in buttons])
             form.press(pressed)
         assert places[0] == places[1], f"at {width}"
 

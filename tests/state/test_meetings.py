@@ -152,6 +152,25 @@ def test_what_others_set_while_a_block_runs_is_not_overwritten_silently(
     assert conflict.theirs["temperature"] == 1.5
 
 
+def test_a_block_begins_with_what_others_have_committed(disk: Store, other: Kernel) -> None:
+    gpt = disk.configs["gpt"]
+    other("gpt.seed = 100; store.flush()")
+    disk._state._writer.refresh(10)
+    with disk.transaction():
+        gpt.seed += 1
+    assert gpt.seed == 101
+
+
+def test_what_is_printed_is_what_others_have_committed(disk: Store, other: Kernel) -> None:
+    gpt, heard = disk.configs["gpt"], []
+    gpt.observe(lambda change: heard.append(change.new), "temperature")
+    other("gpt.temperature = 0.9; store.flush()")
+    disk._state._writer.refresh(10)
+    assert "temperature 0.9" in repr(gpt)
+    assert heard == []
+    assert (gpt.temperature, heard) == (0.9, [0.9])
+
+
 def test_what_others_set_first_while_a_block_runs_is_not_overwritten_silently(
     disk: Store, other: Kernel
 ) -> None:

@@ -10,11 +10,13 @@ import pytest
 from testbed.observing import changes_of
 
 from orchstate.errors import (
+    ConflictError,
     NotFoundError,
     StoreError,
     UnknownFieldError,
     ValidationError,
 )
+from orchstate.state.state import State
 from tests.state.overlapping import overlap
 
 if TYPE_CHECKING:
@@ -136,6 +138,44 @@ def test_all_conflicts_can_be_ended_alike(asking: Store, other: Kernel, held: Ca
 
 
 # -- from the record ------------------------------------------------------------------------
+
+
+def test_a_record_keeps_its_conflict_until_it_is_decided(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    overlap(asking, other, held)
+    gpt = asking.configs["gpt"]
+    gpt.seed = 7
+    asking.flush()
+    assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
+    gpt.retry()
+    asking.flush()
+    assert (gpt.temperature, gpt.seed, gpt.sync_state, gpt.error) == (0.9, 7, "saved", None)
+
+
+def test_all_conflicts_are_ended_or_none(
+    asking: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlap(asking, other, held)
+    gpt = asking.configs["gpt"]
+    with asking._engine._write_mutex:
+        gpt.seed = 7
+        other("gpt.seed = 8; store.flush()")
+    asking.flush()
+    assert len(asking.conflicts) == 2
+    resolve, done = State.resolve, []
+
+    def fail_at_the_second(state: State, id: str, choice: Any) -> Any:
+        done.append(id)
+        if len(done) == 2:
+            raise ValidationError("It cannot be.")
+        return resolve(state, id, choice)
+
+    monkeypatch.setattr(State, "resolve", fail_at_the_second)
+    with pytest.raises(ValidationError, match="It cannot be"):
+        asking.conflicts.resolve("ours")
+    asking.flush()
+    assert (len(asking.conflicts), gpt.temperature, gpt.seed) == (2, 1.5, 8)
 
 
 def test_a_record_can_have_its_edit_made_again(

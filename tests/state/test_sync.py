@@ -141,9 +141,8 @@ def test_what_was_refused_vanishes_and_what_came_after_it_stays(
     assert other("store.refresh(); gpt.to_dict()['temperature']") == 0.9
 
 
-@pytest.mark.parametrize("how", ["commit", "dismiss"])
-def test_an_error_stays_until_the_next_commit_or_until_it_is_dismissed(
-    how: str, disk: Store, other: Kernel, held: Callable[[], None]
+def test_an_edit_in_conflict_stays_the_records_error_until_it_is_dismissed(
+    disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     gpt = disk.configs["gpt"]
     gpt.data_residency = "eu"
@@ -151,11 +150,10 @@ def test_an_error_stays_until_the_next_commit_or_until_it_is_dismissed(
     held()
     disk.flush()
     heard = changes_of(gpt, "sync_state")
-    if how == "commit":
-        gpt.temperature = 0.9
-        disk.flush()
-    else:
-        disk._state.dismiss(gpt.id)
+    gpt.temperature = 0.9
+    disk.flush()
+    assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
+    disk._state.dismiss(gpt.id)
     assert (gpt.sync_state, gpt.error) == ("saved", None)
     assert [new for _, _, new, _ in heard][-1] == "saved"
     assert len(disk.conflicts) == 1
