@@ -18,6 +18,7 @@ from crash.damaging import HARMS, NAMES, RENAMED
 
 import orchstate.opening
 from orchstate.errors import CorruptStoreError, NotFoundError
+from orchstate.storage import tables
 from orchstate.storage.engine import Revision, Row
 from orchstate.storage.outbox import scan
 from orchstate.storage.sqlite import SqliteEngine
@@ -193,6 +194,7 @@ def test_without_checksums_the_same_damage_shows_wrong_values(
 
     monkeypatch.setattr(Row, "checksum", lambda row: Same())
     monkeypatch.setattr(Revision, "checksum", lambda revision, of_row=None: Same())
+    monkeypatch.setattr(tables, "change_sum", lambda of_row, change: Same())
     _, wrong = damage(originals["truncate"], tmp_path / "store", 60, "control", monkeypatch, ("digit",))
     assert [text for text in wrong if "never acknowledged" in text]
 
