@@ -46,6 +46,7 @@ class Entry:
         "_seen_as",
         "blank",
         "id",
+        "is_on_refused",
         "kind",
         "pending",
         "record",
@@ -61,6 +62,8 @@ class Entry:
         self._seen_as: tuple[str, bool] | None = None
         self.record: weakref.ref[Record] | None = None
         self.refused: Refused | None = None
+        self.is_on_refused = False
+        """Whether what is pending may have been made on top of an edit that was refused."""
         self.blank: Document | None = None
         self._document: Document | None = None
         self._decoded = False

@@ -317,7 +317,9 @@ class View:
         own = entry.take(revision.n) if is_own else None
         known = entry.row
         entry.confirm(row)
-        is_as_shown = own is not None and _is_as_shown(known, row, own)
+        # One that was made on top of a refused edit may have become something else than it wanted.
+        is_as_shown = own is not None and not entry.is_on_refused and _is_as_shown(known, row, own)
+        entry.is_on_refused = entry.is_on_refused and bool(entry.pending)
         is_known = is_as_shown or so_far == "rollback"
         cause: Cause = so_far if is_known else "merge" if own and so_far != "external" else "external"
         touched[row.id] = _Touch(entry, before, cause)
@@ -325,6 +327,7 @@ class View:
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
         if refused:
             entry.refused = refused
+            entry.is_on_refused = any(edit.n > n for edit in entry.pending)
             self._refused[entry.id] = entry
         elif entry.refused and not entry.refused.is_waiting:
             entry.refused = None
