@@ -267,7 +267,7 @@ def _open_new(path: Path | None, options: Options) -> Store:
 def _is_long(path: Path, engine: SqliteEngine, options: Options) -> bool:
     """Whether there is so much to be done before the file is read that who does not read should not wait."""
     left = 0 if options.read_only else bytes_in(outboxes(path))
-    return left > _QUICKLY_ADOPTED_BYTES or engine.is_long_to_inspect
+    return left > _QUICKLY_ADOPTED_BYTES or engine.is_large
 
 
 def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:

@@ -92,8 +92,11 @@ class Acceptance(Present):
 
     def go(self) -> None:
         """Take up work at what is committed by now, which is no news to anybody."""
-        self.view.cursor = self._writer.cursor = self.engine.seq()
-        self._writer.start()
+        try:
+            self.view.cursor = self._writer.cursor = self.engine.seq()
+        finally:
+            # Otherwise edits would be accepted that nobody commits.
+            self._writer.start()
 
     @property
     def actor(self) -> str:

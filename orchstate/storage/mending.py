@@ -133,11 +133,6 @@ class MendedFile(StoreFile):
         if not last <= seq < last + FAR:
             self._mend(sqlite3.DatabaseError("malformed: the clock is wrong"))
 
-    @property
-    def is_long_to_inspect(self) -> bool:
-        """Whether it takes long to find out if the structure of the file is sound."""
-        return self._is_large
-
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a reading SQL statement, once the file is prepared."""
         self.loading.wait()
@@ -156,19 +151,20 @@ class MendedFile(StoreFile):
                 looked_at.interrupt()
 
     @property
-    def _is_large(self) -> bool:
+    def is_large(self) -> bool:
+        """Whether it takes long to find out if the structure of the file is sound."""
         with contextlib.suppress(OSError):
             return self.path is not None and os.path.getsize(self.path) > _SMALL_BYTES
         return False
 
     def _was_inspected(self) -> bool:
         """Whether a large file was found sound not long ago."""
-        found = self.query("SELECT value FROM meta WHERE key = ?", [_INSPECTED]) if self._is_large else []
+        found = self.query("SELECT value FROM meta WHERE key = ?", [_INSPECTED]) if self.is_large else []
         age_s = time.time() - int(found[0][0]) if found and str(found[0][0]).isdecimal() else _ONE_DAY_S
         return 0 <= age_s < _ONE_DAY_S
 
     def _note_inspection(self) -> None:
-        if self.read_only or not self._is_large:
+        if self.read_only or not self.is_large:
             return
         values = [_INSPECTED, str(int(time.time()))]
         with contextlib.suppress(sqlite3.Error, StoreError), self._write_mutex, self._locked():

@@ -33,6 +33,14 @@ def gpt(store: Store) -> Config:
 
 
 @pytest.fixture
+def claude(store: Store, gpt: Config) -> Config:
+    """A second committed config, with nothing to tell any more."""
+    config = store.configs.create("anthropic", name="claude")
+    store.flush()
+    return config
+
+
+@pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Store]:
     """A store in a file with a committed config ``gpt``."""
     with orchstate.open(tmp_path / "store.db", secrets="memory", actor="me") as store:

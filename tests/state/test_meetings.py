@@ -11,6 +11,7 @@ from orchstate.errors import (
     DuplicateNameError,
     ValidationError,
 )
+from orchstate.state import writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +203,21 @@ def test_an_edit_on_top_of_a_refused_one_is_looked_at_anew(
     assert "has no top_k by now" in str(receipt.error)
     assert "top_k" not in gpt.to_dict()
     assert [one.ours.get("top_k") for one in disk.conflicts.values()] == [None, 5]
+
+
+def test_an_edit_on_top_of_a_refused_one_is_shown_as_it_was_committed(
+    disk: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The refusal is known before the edit on top of it is decided.
+    monkeypatch.setattr(writer, "MAX_BATCH", 1)
+    gpt = disk.configs["gpt"]
+    gpt.update(name="taken", temperature=0.9)
+    gpt.provider = "anthropic"
+    other("store.configs.create('ollama', name='taken'); store.flush()")
+    held()
+    disk.flush()
+    stored = other("store.refresh(); gpt.to_dict()['stash']")
+    assert gpt.to_dict()["stash"] == stored == {"openai": {"model": "gpt-y", "temperature": 0.2}}
 
 
 def test_a_field_of_the_provider_before_is_kept_as_a_conflict(
