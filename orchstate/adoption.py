@@ -46,6 +46,27 @@ def adopt(folder: Path, engine: SqliteEngine, kinds: Kinds) -> int:
         turn.release()
 
 
+def waiting(folder: Path, engine: SqliteEngine) -> int:
+    """Return how many edits of dead processes are accepted and not committed, for who may only read."""
+    # Whoever adopts them has to find them, so they are looked through in turn.
+    turn = FileLock(folder, must_exist=True)
+    try:
+        if not turn.try_acquire():
+            return 0
+        return sum(_waiting(outbox, engine) for outbox in adopt_all(folder, store_id=engine.store_id))
+    except OSError:
+        return 0
+    finally:
+        turn.release()
+
+
+def _waiting(outbox: Outbox, engine: SqliteEngine) -> int:
+    intents, _ = _intents(outbox.records().records)
+    done = engine.applied(outbox.writer)
+    outbox.close(keep=True)
+    return sum(intent.n > done for intent in intents)
+
+
 def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
     found = outbox.records()
     intents, reason = _intents(found.records)

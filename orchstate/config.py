@@ -206,7 +206,7 @@ class Config(Usable, Keyed):
 
         document = self._state.seen(self._entry.id)
         if not isinstance(document, ConfigDocument):
-            return Validation.of([Issue("", "error", "It was deleted.")])
+            return Validation.of([Issue("", "error", f"It was {self._absence}.")])
         registry = self._services.registry
         if document.provider not in registry:
             unknown = NotFoundError.among("provider", document.provider, registry.ids)
@@ -248,6 +248,7 @@ class Config(Usable, Keyed):
         if values.get("temperature") is not None:
             shown.append(f"temperature {values['temperature']}")
         # References to secrets are never shown here, not even masked: they say nothing.
+        shown += filter(None, [self._absence])
         return f"<Config {values.get('name', '')}: {', '.join(shown)}>"
 
 

@@ -12,12 +12,13 @@ from orchstate.models.values import to_plain
 from orchstate.state.collection import Collection
 from orchstate.state.events import ConflictOpened
 from orchstate.state.record import Record
-from orchstate.state.resolving import conflicts_about
+from orchstate.state.resolving import asked, conflicts_about
 from orchstate.tracebacks import Forgetting, forget
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from orchstate.models.question import Question
     from orchstate.state.events import Event
     from orchstate.state.receipt import Receipt
     from orchstate.state.resolving import Choice
@@ -90,6 +91,21 @@ class Conflict(Record):
             f"A conflict cannot be edited ({', '.join(changes)}). Decide with resolve('ours'), "
             "resolve('theirs'), or a value per field."
         )
+
+    @property
+    def question(self) -> Question:
+        """What is to be decided, as things are now: ``sentence``, and what ``ours`` and ``theirs`` do.
+
+        Raises
+        ------
+        NotFoundError
+            If it was resolved already.
+        """
+        return asked(self._state, cast("ConflictDocument", self.document()))
+
+    def __str__(self) -> str:
+        is_open = self._state.document(self._entry.id) is not None
+        return f"{self.target_name}: {self.question.sentence if is_open else 'resolved.'}"
 
     def __repr__(self) -> str:
         values = self._trait_values
@@ -215,7 +231,8 @@ class Conflicts(Collection[Conflict]):
         DataFrame
             ``conflict`` (its name), ``kind`` and ``name`` of the document, ``cause``, ``field`` as
             strings; ``base``, ``theirs``, ``ours`` (plain JSON values, dtype object), ``by``
-            (string: whose edit it was), ``at`` (datetime, UTC: when it was made).
+            (string: whose edit it was), ``at`` (datetime, UTC: when it was made). What else its
+            transaction wanted, and waits with it, has the cause ``"together"`` and only ``ours``.
 
         Examples
         --------

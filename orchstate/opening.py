@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.adoption import adopt
+from orchstate.adoption import adopt, waiting
 from orchstate.errors import (
     ClosedError,
     ForkedStoreError,
@@ -271,7 +271,15 @@ def _is_long(path: Path, engine: SqliteEngine, options: Options) -> bool:
 
 
 def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:
-    return 0 if options.read_only else adopt(outboxes(path), engine, kinds_of(Registry()))
+    if not options.read_only:
+        return adopt(outboxes(path), engine, kinds_of(Registry()))
+    if count := waiting(outboxes(path), engine):
+        logger.warning(
+            "%d edits of processes that had died are not seen here: they are committed as soon as the store "
+            "is opened for editing.",
+            count,
+        )
+    return 0
 
 
 def _load(path: Path, store: Store, begun_ns: int) -> None:

@@ -93,12 +93,20 @@ def test_they_are_committed_once_though_two_open_at_once(tmp_path: Path) -> None
         assert store.history.changes("gpt", field="seed")["new"].tolist() == list(range(50))
 
 
-def test_reading_alone_adopts_nothing(tmp_path: Path) -> None:
+def test_reading_alone_adopts_nothing_and_says_what_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "store.db"
-    killed_writer(path, "gpt.temperature = 0.1")
+    killed_writer(path, "gpt.temperature = 0.1\ngpt.temperature = 0.2")
     with orchstate.open(path, read_only=True) as store:
         assert store.configs["gpt"].temperature is None
+    assert "2 edits of processes that had died are not seen here" in caplog.text
     assert len(list((tmp_path / "store.db.outbox").iterdir())) == 1
+    with orchstate.open(path) as store:
+        assert store.configs["gpt"].temperature == 0.2
+    caplog.clear()
+    with orchstate.open(path, read_only=True):
+        assert "not seen here" not in caplog.text
 
 
 def test_a_damaged_outbox_gives_what_is_sound_and_is_kept(

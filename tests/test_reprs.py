@@ -32,10 +32,30 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
+def made_in_a_block_that_fails(store: Store) -> Any:
+    """A config of a block that raised."""
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        new = store.configs.create("openai", name="new", model="m")
+        raise ZeroDivisionError
+    return new
+
+
+def deleted(store: Store) -> Any:
+    """A config that is not there any more."""
+    one = store.configs.create("openai", name="old", model="m")
+    one.delete()
+    return one
+
+
 OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
     "store": (lambda store: store, r"<Store /.*store\.db: ready, 2 configs in memory>"),
     "configs": (lambda store: store.configs, r"<2 configs in memory: gpt, local>"),
     "config": (lambda store: store.configs["gpt"], r"<Config gpt: openai, gpt-y, temperature 0\.7>"),
+    "config that is gone": (deleted, r"<Config old: openai, m, deleted>"),
+    "config that never was": (
+        made_in_a_block_that_fails,
+        r"<Config new: openai, m, never saved>",
+    ),
     "bare config": (lambda store: store.configs["local"], r"<Config local: ollama, no model>"),
     "selection": (lambda store: store.select(lambda store: len(store.configs)), r"<Selection 2>"),
     "secret in a selection": (

@@ -18,7 +18,7 @@ from orchstate.models.values import is_same, to_plain
 from orchstate.storage.engine import CHANGE_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from orchstate.models.conflict import ConflictDocument
@@ -281,17 +281,29 @@ def conflicts_frame(conflicts: Iterable[ConflictDocument]) -> pd.DataFrame:
     """
     columns: dict[str, list[Any]] = {name: [] for name in CONFLICTS}
     for conflict in conflicts:
-        for path in conflict.fields or (None,):
-            sides = (shown(to_plain(side.get(path))) for side in _sides(conflict))
-            row = [conflict.name, conflict.target_kind, conflict.target_name, conflict.cause, path, *sides]
-            row += [conflict.user_id, _utc(conflict.created_at)]
+        for part in (*_in_question(conflict), *_together_with(conflict)):
+            row = (conflict.name, *part, conflict.user_id, _utc(conflict.created_at))
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return _frame(columns, CONFLICTS, None)
 
 
-def _sides(conflict: ConflictDocument) -> tuple[Mapping[Any, Any], ...]:
-    return conflict.base, conflict.theirs, conflict.ours
+def _in_question(conflict: ConflictDocument) -> Iterator[tuple[Any, ...]]:
+    about = (conflict.target_kind, conflict.target_name, conflict.cause)
+    for path in conflict.fields:
+        sides = (conflict.base, conflict.theirs, conflict.ours)
+        yield (*about, path, *(shown(to_plain(side.get(path))) for side in sides))
+    if not conflict.fields:
+        yield (*about, None, None, None, None)
+
+
+def _together_with(conflict: ConflictDocument) -> Iterator[tuple[Any, ...]]:
+    """Return what else its transaction wanted."""
+    for edit in conflict.edits:
+        if edit.get("id") != conflict.target:
+            values = to_plain(edit.get("set", {})) or {None: None}
+            for path, value in values.items():
+                yield (edit.get("kind"), edit.get("name"), "together", path, None, None, shown(value))
 
 
 def _free(path: str, taken: Container[str]) -> str:

@@ -40,9 +40,9 @@ from orchstate.storage.engine import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from orchstate.errors import OrchstateError
     from orchstate.models.document import Document
     from orchstate.models.intent import Operation, Origin
+    from orchstate.state.entry import Refused
     from orchstate.state.kinds import Kinds
     from orchstate.state.record import Record
     from orchstate.state.steps import Step
@@ -196,7 +196,7 @@ class Acceptance(Present):
 
     def _renewed(self, step: Step, at_us: int) -> Step | None:
         """Return the step on top of what others changed while the block ran."""
-        now = self._look(step.operation.id)
+        now = self.look(step.operation.id)
         if now is step.before:
             return step
         if step.before is None:
@@ -332,7 +332,7 @@ class Acceptance(Present):
     def _check_unused(self, kind: str, name: str) -> None:
         id = self._find(kind, name)
         if id:
-            document = self._look(id)
+            document = self.look(id)
             raise _name_is_taken(kind, name, document.name if document else name)
 
     def _new_id(self, kind: str, name: str) -> str:
@@ -344,7 +344,7 @@ class Acceptance(Present):
         return (str(uuid.uuid5(space, f"{kind}:{name_key(name)}:{count}")) for count in itertools.count())
 
     def _is_new(self, id: str) -> bool:
-        return self.view.known(id) is None and self._look(id) is None
+        return self.view.known(id) is None and self.look(id) is None
 
     def _fetch_for(self, kind: str, name: str) -> None:
         """Have in memory what making a document of a name has to look at."""
@@ -362,9 +362,9 @@ class Acceptance(Present):
     def _outlook(self) -> tuple[Any, ...]:
         return (*super()._outlook(), self.refusing, self.n - self._writer.settled)
 
-    def _refused(self, n: int, error: OrchstateError) -> None:
-        super()._refused(n, error)
-        self._undo.drop(n)
+    def _refused(self, refused: Refused) -> None:
+        super()._refused(refused)
+        self._undo.drop(refused.intent.n)
 
     # -- forks ----------------------------------------------------------------------
 

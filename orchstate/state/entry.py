@@ -46,7 +46,7 @@ class Entry:
         "_seen_as",
         "blank",
         "id",
-        "is_on_refused",
+        "is_misled",
         "kind",
         "pending",
         "record",
@@ -62,8 +62,8 @@ class Entry:
         self._seen_as: tuple[str, bool] | None = None
         self.record: weakref.ref[Record] | None = None
         self.refused: Refused | None = None
-        self.is_on_refused = False
-        """Whether what is pending may have been made on top of an edit that was refused."""
+        self.is_misled = False
+        """Whether what is pending may have been made on top of something else than what was committed."""
         self.blank: Document | None = None
         self._document: Document | None = None
         self._decoded = False

@@ -23,6 +23,7 @@ from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.fetching import Fetcher
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import STORE, Reads, listing, naming
+from orchstate.state.undo import MAX_UNDO
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
@@ -92,6 +93,8 @@ class Present:
         self._inbox: deque[Arrival] = deque()
         self._listeners: list[Subscription] = []
         self._held: dict[str, Record] = {}
+        # What was said of own edits whose conflict is decided, by its id: an undo may open it again.
+        self._decided: dict[str, list[tuple[Entry, Refused]]] = {}
         self._transaction_here: ContextVar[Transaction | None]
         self._transaction_here = ContextVar("orchstate_transaction", default=None)
         self.delivery = Delivery(self.catch_up)
@@ -127,9 +130,9 @@ class Present:
         if transaction and id in transaction.documents:
             return transaction.documents[id]
         self._fetcher.fetch_id(id)
-        return self._look(id)
+        return self.look(id)
 
-    def _look(self, id: str) -> Document | None:
+    def look(self, id: str) -> Document | None:
         """Return what :meth:`seen` does, from memory alone."""
         transaction = self.transaction_here
         if transaction and id in transaction.documents:
@@ -342,11 +345,11 @@ class Present:
             for shift in self.view.arrive(arrival.revisions, arrival.settled, refused):
                 self._tell(shift)
             for revision in arrival.revisions:
-                if revision.row.kind == ConflictDocument.kind and revision.row.deleted:
-                    self._forgive(revision.row.id)
+                if revision.row.kind == ConflictDocument.kind:
+                    (self._forgive if revision.row.deleted else self._blame)(revision.row.id)
             self._spoil()
-            for n, one in refused.items():
-                self._refused(n, one.error)
+            for one in refused.values():
+                self._refused(one)
             self._announce(arrival)
         self.delivery.put_once(self._follow_up)
 
@@ -354,11 +357,21 @@ class Present:
         """Put the error away of an own edit whose conflict was resolved, by anybody."""
         for entry in self.view.refused():
             if entry.refused and conflict_id(self.writer_id, entry.refused.intent.n) == conflict:
+                self._decided.setdefault(conflict, []).append((entry, entry.refused))
                 self._tell(self.view.forgive(entry))
+        while len(self._decided) > MAX_UNDO:
+            self._decided.pop(next(iter(self._decided)))
 
-    def _refused(self, n: int, error: OrchstateError) -> None:
-        self.error = error
-        logger.warning("An edit was not committed: %s", error)
+    def _blame(self, conflict: str) -> None:
+        """Bring the error back with a conflict that is open again, unless there is a later one."""
+        for entry, refused in self._decided.pop(conflict, ()):
+            if entry.refused is None:
+                self._tell(self.view.blame(entry, refused))
+
+    def _refused(self, refused: Refused) -> None:
+        self.error = refused.error
+        what = "An edit waits for a decision" if refused.is_waiting else "An edit was not committed"
+        logger.warning("%s: %s", what, refused.error)
 
     def _hand_out(self) -> None:
         """Deliver notifications if this is the owner, and it may; else let the owner know of them."""

@@ -251,8 +251,16 @@ class Record(Live):
         super().unobserve_all(name)
         self._look_after()
 
+    @property
+    def _absence(self) -> str:
+        """Why it is not there, ``""`` while it is: "deleted", or "never saved" after a block that failed."""
+        if self._state.look(self._entry.id) is not None:
+            return ""
+        return "deleted" if self._entry.row or self._entry.pending else "never saved"
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._trait_values.get('name', '')}>"
+        absence = f" ({self._absence})" if self._absence else ""
+        return f"<{type(self).__name__} {self._trait_values.get('name', '')}{absence}>"
 
     # -- what the state uses ------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from orchstate.errors import (
 from orchstate.models.conflict import ConflictDocument, conflict_id
 from orchstate.models.document import leaves
 from orchstate.models.names import name_key
+from orchstate.models.question import Question, question
 from orchstate.models.secret import keys_in
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from orchstate.models.document import Document
     from orchstate.models.intent import Intent
+    from orchstate.state.present import Present
     from orchstate.state.receipt import Receipt
     from orchstate.state.state import State
 
@@ -75,9 +77,7 @@ def resolve(state: State, id: str, choice: Choice) -> Receipt:
         receipt = state.delete(id)
         if values is not None:
             again(state, [_with(edit, conflict, values) for edit in _edits(conflict)])
-    for entry in state.view.refused():
-        if entry.refused and conflict_id(state.writer_id, entry.refused.intent.n) == id:
-            state.dismiss(entry.id)
+    state.decided(id)
     return receipt
 
 
@@ -127,7 +127,7 @@ def discard(state: State, id: str) -> None:
         state.dismiss(operation.id)
 
 
-def open_conflict(state: State, id: str) -> str | None:
+def open_conflict(state: Present, id: str) -> str | None:
     """Return the id of the open conflict of a document's last edit of this process, or None."""
     entry = state.view.known(id)
     if entry is None or entry.refused is None:
@@ -136,10 +136,16 @@ def open_conflict(state: State, id: str) -> str | None:
     return found if state.document(found) else None
 
 
-def conflicts_about(state: State, id: str) -> list[ConflictDocument]:
+def conflicts_about(state: Present, id: str) -> list[ConflictDocument]:
     """Return the open conflicts about a document, oldest first."""
     found = map(state.document, state.ids(ConflictDocument.kind))
     return [one for one in found if isinstance(one, ConflictDocument) and one.target == id]
+
+
+def asked(state: Present, conflict: ConflictDocument) -> Question:
+    """Return what people are asked about a conflict, as things are now."""
+    is_own = conflict.id == open_conflict(state, conflict.target)
+    return question(conflict, state.document(conflict.target), is_own=is_own)
 
 
 def _refused(state: State, id: str) -> Intent:

@@ -76,7 +76,7 @@ class State(Acceptance):
         if isinstance(name := changes.get("name"), str) and (document := self.seen(id)):
             self._fetcher.fetch_name(document.kind, name)
         with self._editing() as at_us:
-            document = self._look(id)
+            document = self.look(id)
             if document is None:
                 raise self.gone(id)
             check(document)
@@ -122,7 +122,7 @@ class State(Acceptance):
         """
         self.seen(id)
         with self._editing() as at_us:
-            document = self._look(id)
+            document = self.look(id)
             if document is None:
                 raise self.gone(id)
             return self._submit([edits.delete(document)], at_us)
@@ -153,6 +153,8 @@ class State(Acceptance):
         entry = self.view.known(id)
         if entry is None:
             return NotFoundError(f"There is no {id!r}.")
+        if entry.row is None:
+            return NotFoundError(f"This {entry.kind} was never saved. Make it again.")
         step = "store.undo() brings back what was deleted here."
         return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
 
@@ -176,6 +178,14 @@ class State(Acceptance):
                 self._tell(self.view.forgive(entry))
                 self._spoil()
                 self.delivery.put_once(self._follow_up)
+        self._hand_out()
+
+    def decided(self, conflict: str) -> None:
+        """Put the error of the edit away whose conflict was just decided here."""
+        with self.lock:
+            self._forgive(conflict)
+            self._spoil()
+            self.delivery.put_once(self._follow_up)
         self._hand_out()
 
     # -- undo -----------------------------------------------------------------------
@@ -210,7 +220,7 @@ class State(Acceptance):
             if not source:
                 return Undone("", (), verb=verb)
             entry = source[-1]
-            taken, undone = inverse(entry, self.kinds, self._look, self._is_free, at_us)
+            taken, undone = inverse(entry, self.kinds, self.look, self._is_free, at_us)
             if taken:
                 try:
                     receipt = self._accept(taken, at_us, f"{verb} {entry.label}".strip(), undoable=False)
@@ -270,7 +280,7 @@ class State(Acceptance):
             id: Former(entry.blank) if entry and entry.blank and one == Former(None) else one
             for (id, one), entry in zip(wanted.items(), entries.values(), strict=True)
         }
-        steps, restored = restoring(wanted, self.kinds, self._look, self._is_free, at_us)
+        steps, restored = restoring(wanted, self.kinds, self.look, self._is_free, at_us)
         # Of what everybody has, the first change is what stores it.
         steps = [edits.first(step) if self._is_first(step) else step for step in steps]
         return steps, restored

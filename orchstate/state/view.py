@@ -229,6 +229,15 @@ class View:
         """Put the error of a document's last edit away."""
         entry.refused = None
         self._refused.pop(entry.id, None)
+        return self._progressed(entry)
+
+    def blame(self, entry: Entry, refused: Refused) -> Shift:
+        """Bring the error of a document's edit back, whose conflict is open again."""
+        entry.refused = refused
+        self._refused[entry.id] = entry
+        return self._progressed(entry)
+
+    def _progressed(self, entry: Entry) -> Shift:
         if self.touched is not None:
             self.touched.add(progress(entry.id))
         document = self.document(entry)
@@ -249,6 +258,7 @@ class View:
                 if n < last.get(id, 0):
                     before.setdefault(id, self._look_at(self._entries[id]))
                     self._entries[id].take(n)
+                    self._entries[id].is_misled = True
         for id, was in before.items():
             entry = self._entries[id]
             shift = self._reshow(entry, was, "rollback")
@@ -317,9 +327,10 @@ class View:
         own = entry.take(revision.n) if is_own else None
         known = entry.row
         entry.confirm(row)
-        # One that was made on top of a refused edit may have become something else than it wanted.
-        is_as_shown = own is not None and not entry.is_on_refused and _is_as_shown(known, row, own)
-        entry.is_on_refused = entry.is_on_refused and bool(entry.pending)
+        # One that was made on top of a refused or merged edit may have become something else than it wanted.
+        is_as_shown = own is not None and not entry.is_misled and _is_as_shown(known, row, own)
+        if own:
+            entry.is_misled = not is_as_shown and bool(entry.pending)
         is_known = is_as_shown or so_far == "rollback"
         cause: Cause = so_far if is_known else "merge" if own and so_far != "external" else "external"
         touched[row.id] = _Touch(entry, before, cause)
@@ -327,7 +338,7 @@ class View:
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
         if refused:
             entry.refused = refused
-            entry.is_on_refused = any(edit.n > n for edit in entry.pending)
+            entry.is_misled = any(edit.n > n for edit in entry.pending)
             self._refused[entry.id] = entry
         elif entry.refused and not entry.refused.is_waiting:
             entry.refused = None

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ipywidgets import Box
 
 from orchstate.display import html_note
-from orchstate.errors import OrchstateError, quoted
+from orchstate.errors import OrchstateError
 from orchstate.loops import running_loop
-from orchstate.models.conflict import NEXT_STEP
-from orchstate.models.secret import is_reference, masked
-from orchstate.models.values import to_plain
 from orchstate.origin import place
-from orchstate.state.resolving import conflicts_about
+from orchstate.state.resolving import asked, conflicts_about
 from orchstate.widgets.binding import is_over
 from orchstate.widgets.style import make, show, text
 from orchstate.widgets.turns import Button
@@ -25,13 +22,13 @@ if TYPE_CHECKING:
 
     from orchstate.display import Level
     from orchstate.models.conflict import ConflictDocument
+    from orchstate.models.question import Question
     from orchstate.state.record import Record
 
 # A save takes milliseconds; one that takes longer is looked at again, since it may be failing.
 _LOOK_AGAIN_S: Final = 0.5
 # The fields of one edit are told of one after the other.
 _ONE_EDIT_S: Final = 1.0
-_FIELDS_SHOWN: Final = 3
 
 
 class StatusLine:
@@ -97,13 +94,14 @@ class StatusLine:
     def update(self) -> None:
         """Show what the store says now."""
         conflict = self._conflict()
-        sentence, level = self._sentence(conflict)
-        said = (sentence, self._message, level, conflict and conflict.id)
+        to_decide = asked(self._record._state, conflict) if conflict else None
+        sentence, level = self._sentence(to_decide)
+        said = (sentence, self._message, level, to_decide)
         if said != self._said:
             self._said = said
             self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), level)
-            self.retry.description = f"Use {_whose(conflict, self._record)}" if conflict else "Retry"
-            self.discard.description = "Keep what is saved" if conflict else "Discard"
+            self.retry.description = to_decide.ours if to_decide else "Retry"
+            self.discard.description = to_decide.theirs if to_decide else "Discard"
             for button in (self.retry, self.discard):
                 show(button, level == "error")
         if self._record.sync_state == "saving":
@@ -114,12 +112,12 @@ class StatusLine:
         state = self._record._state
         return next(iter(conflicts_about(state, self._record.id)), None) if not is_over(state) else None
 
-    def _sentence(self, conflict: ConflictDocument | None) -> tuple[str, Level]:
+    def _sentence(self, to_decide: Question | None) -> tuple[str, Level]:
         state, record = self._record._state, self._record
-        if conflict is not None:
-            return f"Conflict: {_sides(conflict)}", "error"
-        if state.seen(record.id) is None:
-            return f"{record.name} was deleted.", "warning"
+        if to_decide is not None:
+            return f"Conflict: {to_decide.sentence}", "error"
+        if absence := record._absence:
+            return f"{record.name} was {absence}.", "warning"
         if record.error is not None:
             return f"Failed: {record.error}", "error"
         if record.sync_state == "saving":
@@ -163,24 +161,3 @@ class StatusLine:
     def _look_again(self) -> None:
         self._is_looking = False
         self.update()
-
-
-def _whose(conflict: ConflictDocument, record: Record) -> str:
-    return "mine" if conflict.user_id == record._state.actor else f"that of {conflict.user_id}"
-
-
-def _sides(conflict: ConflictDocument) -> str:
-    """Return what is to be decided, in one sentence."""
-    if conflict.cause != "overlap":
-        return conflict.reason.removesuffix(NEXT_STEP).strip()
-    fields = [
-        f"{path}, {_in_short(conflict.theirs.get(path))} is saved and {_in_short(conflict.ours.get(path))} "
-        f"was wanted by {conflict.user_id}"
-        for path in conflict.fields[:_FIELDS_SHOWN]
-    ]
-    return f"{'; '.join(fields)}{'; …' if len(conflict.fields) > _FIELDS_SHOWN else ''}."
-
-
-def _in_short(value: Any) -> str:
-    plain = to_plain(value)
-    return masked(plain["source"], plain["name"]) if is_reference(plain) else quoted(plain, 40)

@@ -13,6 +13,7 @@ from orchstate.widgets.badge import badge
 from orchstate.widgets.binding import follow, follow_events, form_place, is_writable, why_not_writable
 from orchstate.widgets.config_form import ConfigForm
 from orchstate.widgets.config_list import ConfigList
+from orchstate.widgets.conflict_rows import ConflictRows
 from orchstate.widgets.new_config import NewConfig
 from orchstate.widgets.style import make, show, text
 from orchstate.widgets.turns import Button
@@ -91,6 +92,7 @@ class StoreForm(View):
         show(self.new.box, is_creating)
         show(self._pane, not is_creating)
         self._show_active()
+        self.conflicts.update("" if self.form is None or is_creating else self.form.config.id)
         self._banner.value = html_note(_trouble(self.store), "warning")
         if not is_writable(self.store._state):
             self._disable()
@@ -145,6 +147,7 @@ class StoreForm(View):
         title = html_heading("Create your first configuration", "", "hint")
         self._welcome = text(html_note(_WELCOME) + title, "orch-welcome")
         self.list = ConfigList(self.store)
+        self.conflicts = ConflictRows(self.store, self._origin, self.list.new.focus)
         self.new = NewConfig(self.store, self._origin, self._show_new)
         self.use = make(Button, tooltip="The config that store.active gives")
         self._holder = make(VBox, "orch-holder")
@@ -157,7 +160,7 @@ class StoreForm(View):
     def _lay_out(self) -> None:
         main = make(VBox, "orch-main", children=(self.new.box, self._pane))
         columns = make(Box, "orch-columns", children=(self.list, main))
-        self.fill(self._banner, self._welcome, columns)
+        self.fill(self._banner, self.conflicts.box, self._welcome, columns)
 
     # -- as text ------------------------------------------------------------------------
 
@@ -168,7 +171,8 @@ class StoreForm(View):
             (config.name, config.provider, getattr(config, "model", None) or "", badge(config)[0])
             for config in configs
         ]
-        return text_page(repr(self), [Table(("name", "provider", "model", "state"), rows)])
+        open_ones = [f"Conflict: {conflict}" for conflict in self.store.conflicts.values()]
+        return text_page(repr(self), [Table(("name", "provider", "model", "state"), rows)], open_ones)
 
     def __repr__(self) -> str:
         return f"<StoreForm of {self.store!r}>"

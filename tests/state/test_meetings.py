@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from testbed.observing import wait_until
 
 from orchstate.errors import (
     DuplicateNameError,
@@ -205,11 +207,11 @@ def test_an_edit_on_top_of_a_refused_one_is_looked_at_anew(
     assert [one.ours.get("top_k") for one in disk.conflicts.values()] == [None, 5]
 
 
+@pytest.mark.parametrize("batch", [1, 2], ids=["the refusal is known before", "both arrive together"])
 def test_an_edit_on_top_of_a_refused_one_is_shown_as_it_was_committed(
-    disk: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    disk: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    # The refusal is known before the edit on top of it is decided.
-    monkeypatch.setattr(writer, "MAX_BATCH", 1)
+    monkeypatch.setattr(writer, "MAX_BATCH", batch)
     gpt = disk.configs["gpt"]
     gpt.update(name="taken", temperature=0.9)
     gpt.provider = "anthropic"
@@ -218,6 +220,31 @@ def test_an_edit_on_top_of_a_refused_one_is_shown_as_it_was_committed(
     disk.flush()
     stored = other("store.refresh(); gpt.to_dict()['stash']")
     assert gpt.to_dict()["stash"] == stored == {"openai": {"model": "gpt-y", "temperature": 0.2}}
+
+
+def test_an_edit_on_top_of_one_that_was_merged_is_shown_as_it_was_committed(
+    disk: Store, other: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, turns = disk._engine.commit, threading.Semaphore(0)
+
+    def commit_in_turn(*arguments: Any) -> Any:
+        turns.acquire(timeout=60)
+        return commit(*arguments)
+
+    monkeypatch.setattr(writer, "MAX_BATCH", 1)
+    monkeypatch.setattr(disk._engine, "commit", commit_in_turn)
+    gpt = disk.configs["gpt"]
+    disk.settings.agents.timeout = 5_000
+    gpt.provider = "ollama"
+    other("gpt.top_p = 0.5; store.flush()")
+    turns.release()
+    # Until the change of provider is merged, the other's value is seen as one of the new provider.
+    wait_until(lambda: gpt.top_p == 0.5)
+    gpt.provider = "anthropic"
+    turns.release(2)
+    disk.flush()
+    stored = other("store.refresh(); gpt.to_dict()['stash']")
+    assert gpt.to_dict()["stash"] == stored
 
 
 def test_a_field_of_the_provider_before_is_kept_as_a_conflict(

@@ -76,6 +76,24 @@ def test_a_resolution_is_one_undo_step_which_opens_the_conflict_again(
     assert asking.configs["gpt"].temperature == 0.9
 
 
+@pytest.mark.parametrize(("end", "temperature"), [("retry", 0.9), ("discard", 1.5)])
+@pytest.mark.parametrize("choice", ["ours", "theirs"])
+def test_the_record_of_a_conflict_that_is_open_again_says_so_and_can_end_it(
+    asking: Store, other: Kernel, held: Callable[[], None], choice: str, end: str, temperature: float
+) -> None:
+    gpt = asking.configs["gpt"]
+    overlap(asking, other, held).resolve(choice)
+    asking.flush()
+    assert (gpt.sync_state, gpt.error) == ("saved", None)
+    told = changes_of(gpt, "sync_state")
+    asking.undo()
+    asking.flush()
+    assert (gpt.sync_state, type(gpt.error), told[-1][2]) == ("conflict", ConflictError, "conflict")
+    getattr(gpt, end)()
+    asking.flush()
+    assert (gpt.temperature, gpt.sync_state, len(asking.conflicts)) == (temperature, "saved", 0)
+
+
 @pytest.mark.parametrize(
     ("choice", "error", "message"),
     [

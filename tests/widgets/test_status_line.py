@@ -97,7 +97,7 @@ def test_an_edit_in_conflict_can_be_made_after_all(disk: Store, meanwhile: Any) 
     meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
     assert "Conflict: Together with somebody else" in words(form.status.box)
     assert (form.status.retry.description, form.status.discard.description) == (
-        "Use mine",
+        "Use what was wanted",
         "Keep what is saved",
     )
     elsewhere(disk.path, "gpt.base_url = None")
@@ -116,10 +116,15 @@ def test_a_conflict_shows_both_sides_and_stays_until_somebody_decides(disk: Stor
     meanwhile(lambda: gpt.update(temperature=0.9), "gpt.temperature = 1.5")
     gpt.seed = 5
     disk.flush()
-    assert "temperature, 1.5 is saved and 0.9 was wanted by" in words(form.status.box)
+    assert "temperature, 1.5 is saved and 0.9 was wanted here." in words(form.status.box)
+    assert (form.status.retry.description, form.status.discard.description) == ("Use 0.9", "Keep 1.5")
+    gpt.temperature = 1.0
+    disk.flush()
+    assert "temperature, 1.0 is saved and 0.9 was wanted here." in words(form.status.box)
+    assert form.status.discard.description == "Keep 1.0"
     form.status.discard.click()
     disk.flush()
-    assert (gpt.temperature, len(disk.conflicts)) == (1.5, 0)
+    assert (gpt.temperature, len(disk.conflicts)) == (1.0, 0)
     assert "Saved (revision" in words(form.status.box)
 
 
@@ -180,7 +185,7 @@ def test_a_deletion_that_is_not_committed_brings_the_form_back(disk: Store, mean
     form = form_of(disk)
     form.delete.ask.click()
     meanwhile(form.delete.yes.click, "gpt.temperature = 1.5")
-    assert "so it is not deleted" in words(form.status.box)
+    assert "It was changed while deleting it was wanted here" in words(form.status.box)
     assert form.rows["temperature"].control.read() == 1.5
     assert "Temperature" in [getattr(widget, "description", "") for widget in shown(form)]
 

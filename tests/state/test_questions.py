@@ -1,0 +1,152 @@
+"""What people are asked about a conflict: both sides as they are now, and what each answer does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.state.overlapping import overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testbed.kernel import Kernel
+
+    from orchstate.conflicts import Conflict
+    from orchstate.store import Store
+
+
+@pytest.fixture
+def meeting(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> Callable[[Callable[[], object], str], Conflict]:
+    """A function that edits here, lets another process be first, and returns the conflict."""
+
+    def meet(here: Callable[[], object], there: str) -> Conflict:
+        here()
+        other(f"{there}; store.flush()")
+        held()
+        asking.flush()
+        asking.refresh()
+        (conflict,) = asking.conflicts.values()
+        return conflict
+
+    return meet
+
+
+def test_of_an_overlap_both_values_are_shown_as_they_are_now(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    conflict = overlap(asking, other, held)
+    assert conflict.question == (
+        "temperature, 1.5 is saved and 0.9 was wanted here.",
+        "Use 0.9",
+        "Keep 1.5",
+    )
+    asking.configs["gpt"].temperature = 1.1
+    assert conflict.question.theirs == "Keep 1.1"
+    assert str(conflict) == "gpt: temperature, 1.1 is saved and 0.9 was wanted here."
+
+
+def test_elsewhere_it_is_said_whose_edit_waits(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    overlap(asking, other, held)
+    asked = other("store.refresh(); store.conflicts[0].question.sentence")
+    assert asked == "temperature, 1.5 is saved and 0.9 was wanted by me."
+
+
+def test_of_many_values_the_first_are_shown(asking: Store, meeting: Any) -> None:
+    mine = {"temperature": 0.9, "top_p": 0.1, "seed": 1, "max_tokens": 5}
+    conflict = meeting(
+        lambda: asking.configs["gpt"].update(**mine),
+        "gpt.update(temperature=1.5, top_p=0.5, seed=2, max_tokens=6)",
+    )
+    sentence, ours, theirs = conflict.question
+    assert sentence.count("was wanted") == 3
+    assert "; and 1 more here." in sentence
+    assert (ours, theirs) == ("Use what was wanted", "Keep what is saved")
+
+
+def test_what_was_deleted_elsewhere_is_brought_back_or_stays_away(asking: Store, meeting: Any) -> None:
+    conflict = meeting(lambda: asking.configs["gpt"].update(temperature=0.9), "gpt.delete()")
+    assert conflict.question == (
+        "config 'gpt' was deleted by somebody else. Wanted here: temperature 0.9.",
+        "Bring it back with that",
+        "Leave it so",
+    )
+    conflict.resolve("ours")
+    assert asking.configs["gpt"].temperature == 0.9
+
+
+def test_a_deletion_of_what_was_changed_is_done_or_not(asking: Store, meeting: Any) -> None:
+    conflict = meeting(lambda: asking.configs["gpt"].delete(), "gpt.temperature = 1.5")
+    assert conflict.question == (
+        "It was changed while deleting it was wanted here.",
+        "Delete it",
+        "Keep it",
+    )
+
+
+def test_of_two_that_were_created_under_one_name_the_differences_are_shown(
+    asking: Store, meeting: Any
+) -> None:
+    conflict = meeting(
+        lambda: asking.configs.create("openai", name="new", model="m", temperature=0.9),
+        "store.configs.create('openai', name='new', model='m', temperature=1.5)",
+    )
+    assert conflict.question == (
+        "config 'new' was created by somebody else. Temperature, 1.5 is saved and 0.9 was wanted here.",
+        "Use 0.9",
+        "Keep 1.5",
+    )
+
+
+def test_a_name_that_is_taken_can_be_tried_again(asking: Store, meeting: Any) -> None:
+    conflict = meeting(
+        lambda: asking.configs["gpt"].update(name="new"),
+        "store.configs.create('openai', name='new')",
+    )
+    assert conflict.question == (
+        "The config name 'new' was taken by somebody else. The name was wanted here.",
+        "Try again",
+        "Keep the name",
+    )
+
+
+def test_what_waits_with_it_is_told_and_in_the_frame(asking: Store, meeting: Any) -> None:
+    second = asking.configs.create("openai", name="second")
+
+    def both() -> None:
+        with asking.transaction("tuning"):
+            asking.configs["gpt"].temperature = 0.9
+            second.update(seed=7, api_key=None)
+
+    conflict = meeting(both, "gpt.temperature = 1.5")
+    assert conflict.question.sentence == (
+        "temperature, 1.5 is saved and 0.9 was wanted here. "
+        "With it waits the rest of its transaction 'tuning': seed of second 7."
+    )
+    frame = asking.conflicts.to_frame()
+    assert frame[["name", "cause", "field", "ours"]].values.tolist() == [
+        ["gpt", "overlap", "temperature", 0.9],
+        ["second", "together", "seed", 7],
+    ]
+
+
+def test_a_key_is_shown_to_nobody(asking: Store, meeting: Any) -> None:
+    key = "sk-proj-" + "a1B2" * 10
+
+    def enter() -> None:
+        asking.configs["gpt"].api_key = key
+
+    conflict = meeting(enter, "gpt.delete()")
+    assert key not in str(conflict)
+    assert "api_key memory: ********" in str(conflict)
+
+
+def test_one_that_is_resolved_says_so(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
+    conflict = overlap(asking, other, held)
+    conflict.resolve("theirs")
+    assert str(conflict) == "gpt: resolved."
