@@ -12,8 +12,9 @@ LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
-# What a busy machine does no harm runs beside each other; the rest measures, or is the only one of its kind.
-BESIDE := -n 2 --dist worksteal -m "not browser and not keyring and not llm and not long"
+# What a busy machine does no harm runs beside each other, in more processes than there are cores, since it often
+# waits; the rest measures, or is the only one of its kind.
+BESIDE := -n 4 --dist worksteal -m "not browser and not keyring and not llm and not long"
 ALONE := $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
@@ -37,7 +38,7 @@ test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes 
 	{ $(PYTEST) $(ALONE) $(ARGS) || [ "$$?$$none" = 5 ]; }
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
-	$(PYTEST) -n 2 --dist worksteal -m $(FAST) $(ARGS)
+	$(PYTEST) -n 4 --dist worksteal -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes
 	$(PYTEST) -m long --timeout=3600 $(ARGS)

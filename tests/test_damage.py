@@ -7,13 +7,12 @@ import itertools
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from testbed.branch import branched
 
 import orchstate
 from orchstate.errors import CorruptStoreError, NotFoundError
@@ -242,17 +241,17 @@ orchstate.open({path!r}, secrets="memory")
 @pytest.mark.parametrize("can_link", [True, False])
 def test_a_salvage_that_is_killed_at_any_step_is_done_by_the_next_one(path: Path, can_link: bool) -> None:
     """It dies before the first step, before the second, and so on, until it lives."""
-    code = 1
     for when in itertools.count(1):
         with contextlib.suppress(FileNotFoundError):
             overwrite(path, "rev_id")
         script = KILLED.format(path=str(path), when=when)
         if not can_link:
             script = script.replace("= count(os.link)", "= lambda *_: exec('raise OSError')")
-        code = subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode
-        if code == 0:
+        process = branched(exec, script, {})
+        process.join(60)
+        if process.exitcode == 0:
             break
-        assert code == -signal.SIGKILL
+        assert process.exitcode == -signal.SIGKILL
         with orchstate.open(path, secrets="memory") as store:
             found = {name: config.seed for name, config in store.configs.items()}
             assert (found, store._engine.check()) == ({"one": 2, "two": 2, "three": 2}, []), when

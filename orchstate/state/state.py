@@ -153,7 +153,7 @@ class State(Acceptance):
         entry = self.view.known(id)
         if entry is None:
             return NotFoundError(f"There is no {id!r}.")
-        if entry.row is None:
+        if entry.row is None and not entry.pending:
             return NotFoundError(f"This {entry.kind} was never saved. Make it again.")
         step = "store.undo() brings back what was deleted here."
         return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")

@@ -226,9 +226,10 @@ def block_of(gpt: Config, number: int, *, is_nested: bool) -> None:
         gpt.max_tokens = number
 
 
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("is_nested", [False, True])
 def test_an_interrupt_at_any_instruction_of_a_block_leaves_all_of_it_or_nothing(
-    is_nested: bool, gpt: Config
+    is_nested: bool, step: int, gpt: Config
 ) -> None:
     usual, at, done = signal.getsignal(signal.SIGINT), 1, True
     while done:
@@ -240,7 +241,7 @@ def test_an_interrupt_at_any_instruction_of_a_block_leaves_all_of_it_or_nothing(
         assert signal.getsignal(signal.SIGINT) == usual
         # Whatever comes next is accepted as ever.
         assert gpt.update(frequency_penalty=at / 1e6).wait(10).state == "committed"
-        at += 1
+        at += step
     assert at > 500
 
 
