@@ -13,14 +13,16 @@ PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
 # What a busy machine does no harm runs beside each other, in more processes than there are cores, since it often
-# waits; the rest measures, or is the only one of its kind.
+# waits; what has a browser or a server of its own runs two at a time, a file of tests as a whole.
 BESIDE := -n 4 --dist worksteal -m "not browser and not keyring and not llm and not long"
-ALONE := $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
+APART := -n 2 --dist loadfile $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
-# Finished downloads are in pip's cache, so a second try after a broken connection goes on where the first ended.
-install = $(PIP) -e "$(1)" || { echo "Trying once more ..." >&2; sleep 5; $(PIP) -e "$(1)"; }
+# With uv it takes seconds. Where uv cannot be had, or knows less of where packages come from than pip does, pip takes
+# minutes; what either has fetched is kept, so that one more try goes on where a broken connection has ended.
+install = { $(PIP) uv && $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c tests/constraints.txt \
+	-e "$(1)"; } || { echo "Trying with pip ..." >&2; sleep 5; $(PIP) -e "$(1)"; }
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-fast test-long test-lowest check lint bench docs pins uv system clean
@@ -35,7 +37,7 @@ test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes 
 	@# Where ARGS choose tests, one of the two may be left with none, which is status 5; but not both.
 	@none=; \
 	$(PYTEST) $(BESIDE) $(ARGS) || { none=$$?; [ $$none -eq 5 ]; } && \
-	{ $(PYTEST) $(ALONE) $(ARGS) || [ "$$?$$none" = 5 ]; }
+	{ $(PYTEST) $(APART) $(ARGS) || [ "$$?$$none" = 5 ]; }
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
 	$(PYTEST) -n 4 --dist worksteal -m $(FAST) $(ARGS)
@@ -68,7 +70,7 @@ pins: uv  ## Pin what pyproject.toml has come to need; ARGS=--upgrade moves to n
 	--no-header --no-annotate --quiet --output-file tests/constraints.txt $(ARGS)
 
 uv: $(VENV)/.test
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(PIP) uv
 
 system:  # What the tests need beside Python; instant when it is there
 	@VENV=$(VENV) tests/install_system_packages.sh

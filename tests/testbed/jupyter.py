@@ -245,10 +245,12 @@ class Lab:
         ]
 
     def _look(self) -> str | None:
-        # The server takes another port when ours is gone meanwhile, and writes down which.
+        # It takes another port when ours is gone meanwhile, and writes down which before it listens.
         for path in (self._root / "runtime").glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError):
-                return f"http://127.0.0.1:{json.loads(path.read_text())['port']}"
+            with contextlib.suppress(ValueError, OSError):
+                port = json.loads(path.read_text())["port"]
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return f"http://127.0.0.1:{port}"
         return None
 
 
