@@ -23,19 +23,16 @@ _LONGEST_CAPTION: Final = 16
 
 
 class Question(NamedTuple):
-    """What is to be decided.
-
-    Parameters
-    ----------
-    sentence
-        Both sides.
-    ours, theirs
-        What ``resolve("ours")`` and ``resolve("theirs")`` do, in the words of a button.
-    """
+    """What is to be decided."""
 
     sentence: str
+    """Both sides."""
+
     ours: str
+    """What ``resolve("ours")`` does, in the words of a button."""
+
     theirs: str
+    """What ``resolve("theirs")`` does."""
 
 
 def question(conflict: ConflictDocument, now: Document | None, *, is_own: bool = False) -> Question:
