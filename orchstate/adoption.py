@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from orchstate.errors import CorruptStoreError, OrchstateError
+from orchstate.errors import CorruptStoreError, OrchstateError, StoreLockedError
 from orchstate.locks import FileLock
 from orchstate.models.intent import Intent
 from orchstate.state.state import adopted
@@ -54,20 +54,37 @@ def waiting(folder: Path, engine: SqliteEngine) -> int:
         if not turn.try_acquire():
             return 0
         return sum(_waiting(outbox, engine) for outbox in adopt_all(folder, store_id=engine.store_id))
-    except OSError:
+    except (OSError, OrchstateError) as error:
+        logger.warning("What waits in %s could not be counted: %s", folder, error)
         return 0
     finally:
         turn.release()
 
 
 def _waiting(outbox: Outbox, engine: SqliteEngine) -> int:
-    intents, _ = _intents(outbox.records().records)
-    done = engine.applied(outbox.writer)
-    outbox.close(keep=True)
+    try:
+        intents, _ = _intents(outbox.records().records)
+        done = engine.applied(outbox.writer)
+    finally:
+        outbox.close(keep=True)
     return sum(intent.n > done for intent in intents)
 
 
 def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
+    try:
+        return _adopted(outbox, engine, kinds)
+    except StoreLockedError:
+        # Whoever went on without these edits would make others on top of less.
+        raise
+    except (OrchstateError, ValueError) as error:
+        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
+        return 0
+    finally:
+        # Whatever happened, the next one can have it; harmless where it was dealt with.
+        outbox.close(keep=True)
+
+
+def _adopted(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
     found = outbox.records()
     intents, reason = _intents(found.records)
     if outbox.is_doubtful and not (found.records or found.damaged or engine.applied(outbox.writer)):
@@ -78,12 +95,7 @@ def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
         _tell(engine, f"cannot be read. It is kept for inspection: {str(outbox.set_aside())!r}.", ())
         return 0
     done = engine.applied(outbox.writer)
-    try:
-        decisions = adopted(intents, engine, kinds, outbox.writer)
-    except (OrchstateError, ValueError) as error:
-        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
-        outbox.close(keep=True)
-        return 0
+    decisions = adopted(intents, engine, kinds, outbox.writer)
     for refused in (decision for decision in decisions if decision.reason):
         message = f"An edit of a process that had died was not committed: {refused.reason}"
         logger.warning("%s", message)

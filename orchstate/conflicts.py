@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orchstate.errors import NotFoundError, OrchstateError, ValidationError, quoted
 from orchstate.models.conflict import ConflictDocument
+from orchstate.models.document import leaves
 from orchstate.models.values import to_plain
 from orchstate.state.collection import Collection
 from orchstate.state.events import ConflictOpened
@@ -260,7 +261,10 @@ class Conflicts(Collection[Conflict]):
         if function is None or conflict.policy != "merge":
             return
         try:
-            sides = (conflict.base, conflict.theirs, conflict.ours)
+            # What they are by now, which may not be what the edit met.
+            now = self._state.document(conflict.target)
+            present = {path: now.at(path) for path in conflict.theirs if now and path in leaves(type(now))}
+            sides = (conflict.base, {**conflict.theirs, **present}, conflict.ours)
             base, theirs, ours = (dict(to_plain(dict(side))) for side in sides)
             conflict.resolve(dict(function(base, theirs, ours)))
         except OrchstateError as error:

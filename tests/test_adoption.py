@@ -7,16 +7,17 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
 from testbed.kernel import Kernel
 
 import orchstate
+from orchstate.errors import StoreLockedError
 from orchstate.locks import FileLock
 from orchstate.storage.outbox import DAMAGED_SUFFIX
+from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def filled(path: Path) -> Path:
@@ -107,6 +108,27 @@ def test_reading_alone_adopts_nothing_and_says_what_waits(
     caplog.clear()
     with orchstate.open(path, read_only=True):
         assert "not seen here" not in caplog.text
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_an_outbox_that_could_not_be_looked_at_is_left_to_the_next_one(
+    tmp_path: Path, read_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    killed_writer(path, "gpt.temperature = 0.1")
+
+    def locked(*arguments: object) -> int:
+        raise StoreLockedError("Another program keeps it locked.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteEngine, "applied", locked)
+        if read_only:
+            orchstate.open(path, read_only=True).close()
+        else:
+            with pytest.raises(StoreLockedError):
+                orchstate.open(path)
+    with orchstate.open(path) as store:
+        assert store.configs["gpt"].temperature == 0.1
 
 
 def test_a_damaged_outbox_gives_what_is_sound_and_is_kept(

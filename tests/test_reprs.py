@@ -54,7 +54,7 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
     "config that is gone": (deleted, r"<Config old: openai, m, deleted>"),
     "config that never was": (
         made_in_a_block_that_fails,
-        r"<Config new: openai, m, never saved>",
+        r"<Config new: openai, m, not saved>",
     ),
     "bare config": (lambda store: store.configs["local"], r"<Config local: ollama, no model>"),
     "selection": (lambda store: store.select(lambda store: len(store.configs)), r"<Selection 2>"),

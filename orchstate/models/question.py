@@ -8,10 +8,10 @@ from orchstate.errors import quoted
 from orchstate.models.conflict import NEXT_STEP
 from orchstate.models.document import leaves
 from orchstate.models.secret import is_reference, masked
-from orchstate.models.values import to_plain
+from orchstate.models.values import is_same, to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchstate.models.conflict import ConflictDocument
     from orchstate.models.document import Document
@@ -60,32 +60,62 @@ def _about_deletion(now: Document | None, by: str) -> Question:
 
 def _about_values(conflict: ConflictDocument, now: Document | None, by: str) -> Question:
     reason = conflict.reason.removesuffix(NEXT_STEP).strip()
+    is_new_name = conflict.cause == "name" and (now is None or conflict.verb == "update")
+    if is_new_name:
+        return Question(f"{reason} The name was wanted {by}.", "Try again", "Leave it so")
     if now is None:
-        wanted = _listed(f"{path} {_wanted(conflict, path)}" for path in conflict.ours if path != "name")
         gone = reason if conflict.cause == "deleted" else f"{conflict.target_name} is gone by now."
-        sentence = f"{gone} Wanted {by}: {wanted or 'to have it'}."
-        return Question(sentence, "Bring it back with that" if wanted else "Bring it back", "Leave it so")
-    paths = [path for path in conflict.fields if path in leaves(type(now))]
-    if conflict.cause in ("overlap", "deleted") or (conflict.cause == "name" and conflict.verb == "create"):
-        return _overlap(conflict, now, paths, by, reason)
-    if conflict.cause == "name":
-        return Question(f"{reason} The name was wanted {by}.", "Try again", "Keep the name")
-    wanted = _listed(f"{path} {_wanted(conflict, path)}" for path in conflict.ours)
-    return Question(f"{reason} Wanted {by}: {wanted}.", "Use what was wanted", "Keep what is saved")
-
-
-def _overlap(conflict: ConflictDocument, now: Document, paths: list[str], by: str, reason: str) -> Question:
-    sides = _listed(
-        f"{path}, {_in_short(now.at(path))} is saved and {_wanted(conflict, path)} was wanted"
-        for path in paths
+        return Question(f"{gone} {_all_wanted(conflict, by)}", "Bring it back with that", "Leave it so")
+    sides = _sides(conflict, now, by) if conflict.cause != "invalid" else ""
+    sentence = (
+        sides if sides and conflict.cause == "overlap" else f"{reason} {sides or _all_wanted(conflict, by)}"
     )
-    told = f"{sides} {by}." if sides else f"It was wanted {by} as it is."
-    sentence = told if conflict.cause == "overlap" else f"{reason} {told[:1].upper()}{told[1:]}"
-    if len(paths) == 1:
-        ours = _in_short(conflict.ours.get(paths[0]), _LONGEST_CAPTION)
-        theirs = _in_short(now.at(paths[0]), _LONGEST_CAPTION)
-        return Question(sentence, f"Use {ours}", f"Keep {theirs}")
-    return Question(sentence, "Use what was wanted", "Keep what is saved")
+    disputed = _disputed(conflict, now)
+    if len(disputed) != 1 or not sides:
+        return Question(sentence, "Use what was wanted", "Keep what is saved")
+    ours, theirs = conflict.ours[disputed[0]], now.at(disputed[0])
+    return Question(
+        sentence,
+        "Unset it" if ours is None else f"Use {_in_short(ours, _LONGEST_CAPTION)}",
+        "Keep it unset" if theirs is None else f"Keep {_in_short(theirs, _LONGEST_CAPTION)}",
+    )
+
+
+def _disputed(conflict: ConflictDocument, now: Document) -> list[str]:
+    """Return which of the fields in question the edit would change still."""
+    known = leaves(type(now))
+    return [
+        path
+        for path in conflict.fields
+        if path in conflict.ours and path in known and not _is_as_wanted(conflict, now, path)
+    ]
+
+
+def _is_as_wanted(conflict: ConflictDocument, now: Document, path: str) -> bool:
+    return is_same(to_plain(now.at(path)), to_plain(conflict.ours[path]))
+
+
+def _sides(conflict: ConflictDocument, now: Document, by: str) -> str:
+    """Return both sides of what is in question, ``""`` if nothing is any more."""
+    sides = [
+        f"{path}: {_in_short(now.at(path))} is saved, {_in_short(conflict.ours[path])} was wanted"
+        for path in _disputed(conflict, now)
+    ]
+    if not sides:
+        return ""
+    known = leaves(type(now))
+    # What belongs together is in question together, also what the edit has left alone.
+    others = [path for path in conflict.fields if path not in conflict.ours and path in known]
+    changed = [
+        path for path in others if not is_same(to_plain(now.at(path)), to_plain(conflict.base.get(path)))
+    ]
+    meanwhile = [f"{path} is {_in_short(now.at(path))} by now" for path in changed]
+    return f"{_listed(sides)} {by}." + (f" Meanwhile, {_listed(meanwhile)}." if meanwhile else "")
+
+
+def _all_wanted(conflict: ConflictDocument, by: str) -> str:
+    wanted = [f"{path} {_in_short(value)}" for path, value in conflict.ours.items() if path != "name"]
+    return f"Wanted {by}: {_listed(wanted)}." if wanted else f"It was wanted {by}."
 
 
 def _what_waits_with_it(conflict: ConflictDocument) -> Iterator[str]:
@@ -103,11 +133,7 @@ def _in_words(edit: Any) -> str:
     return ", ".join(f"{path} of {name} {_in_short(value)}" for path, value in values.items())
 
 
-def _wanted(conflict: ConflictDocument, path: str) -> str:
-    return _in_short(conflict.ours.get(path))
-
-
-def _listed(parts: Iterator[str]) -> str:
+def _listed(parts: Iterable[str]) -> str:
     found = list(parts)
     more = len(found) - _FIELDS_SHOWN
     return "; ".join(found[:_FIELDS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
@@ -115,4 +141,6 @@ def _listed(parts: Iterator[str]) -> str:
 
 def _in_short(value: Any, longest: int = _LONGEST_VALUE) -> str:
     plain = to_plain(value)
+    if plain is None:
+        return "nothing"
     return masked(plain["source"], plain["name"]) if is_reference(plain) else quoted(plain, longest)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # What is as good as not set, so that nothing is lost where there is no such field.
-_UNSET: Final[tuple[Any, ...]] = (None, "", [], {})
+UNSET: Final[tuple[Any, ...]] = (None, "", [], {})
 _POLICY: Final = "sync.conflict_resolution"
 
 
@@ -246,7 +246,7 @@ class _Deciding:
         if not kind.is_known(target):
             return
         known = {*leaves(type(target)), *(target.__pydantic_extra__ or ())}
-        lost = [path for path, value in wanted.items() if path not in known and value not in _UNSET]
+        lost = [path for path, value in wanted.items() if path not in known and value not in UNSET]
         if lost:
             reason = f"{row.kind} {row.name!r} has no {', '.join(lost)} by now."
             raise self._meeting("invalid", reason, theirs=now, base=base, fields=tuple(lost))

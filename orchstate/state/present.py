@@ -141,6 +141,14 @@ class Present:
             entry = self.view.known(id)
             return self.view.document(entry) if entry else None
 
+    def is_there(self, id: str) -> bool:
+        """Return whether the calling block sees a document; from memory alone, and decoding nothing."""
+        transaction = self.transaction_here
+        if transaction and id in transaction.documents:
+            return transaction.documents[id] is not None
+        entry = self.view.known(id)
+        return entry is not None and (entry.exists or entry.blank is not None)
+
     def find(self, kind: str, name_or_id: str) -> str | None:
         """Return the id of an existing document by its name, in any case, or its id."""
         self.catch_up()

@@ -253,10 +253,10 @@ class Record(Live):
 
     @property
     def _absence(self) -> str:
-        """Why it is not there, ``""`` while it is: "deleted", or "never saved" after a block that failed."""
-        if self._state.look(self._entry.id) is not None:
+        """Why it is not there, ``""`` while it is: "deleted", or "not saved" since its creation was not."""
+        if self._state.is_there(self._entry.id):
             return ""
-        return "deleted" if self._entry.row or self._entry.pending else "never saved"
+        return "deleted" if self._entry.row or self._entry.pending else "not saved"
 
     def __repr__(self) -> str:
         absence = f" ({self._absence})" if self._absence else ""

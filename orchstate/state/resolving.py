@@ -8,6 +8,7 @@ ordinary edits in one transaction, so all rules hold, and undo takes them back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchstate.errors import (
@@ -24,9 +25,10 @@ from orchstate.models.document import leaves
 from orchstate.models.names import name_key
 from orchstate.models.question import Question, question
 from orchstate.models.secret import keys_in
+from orchstate.state.decide import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from orchstate.models.document import Document
     from orchstate.models.intent import Intent
@@ -77,8 +79,20 @@ def resolve(state: State, id: str, choice: Choice) -> Receipt:
         receipt = state.delete(id)
         if values is not None:
             again(state, [_with(edit, conflict, values) for edit in _edits(conflict)])
-    state.decided(id)
+    _afterwards(state, partial(_forgive, state, id))
     return receipt
+
+
+def _forgive(state: State, conflict: str) -> None:
+    """Put the error of an edit away whose conflict has ended, unless the block that ended it was given up."""
+    if state.document(conflict) is None:
+        state.decided(conflict)
+
+
+def _afterwards(state: State, callback: Callable[[], object]) -> None:
+    """Do something once it is known whether what was just edited is accepted."""
+    if not state.afterwards(callback):
+        callback()
 
 
 def again(state: State, edits: Iterable[Wanted]) -> None:
@@ -106,9 +120,14 @@ def retry(state: State, id: str) -> Receipt:
             values = _without_keys(operation.set)
             _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))
         receipt = state.receipt_here()
-    for operation in refused.operations:
-        state.dismiss(operation.id)
+    _afterwards(state, partial(_dismiss, state, refused, receipt))
     return receipt
+
+
+def _dismiss(state: State, refused: Intent, receipt: Receipt) -> None:
+    if receipt.n:
+        for operation in refused.operations:
+            state.dismiss(operation.id)
 
 
 def discard(state: State, id: str) -> None:
@@ -145,7 +164,9 @@ def conflicts_about(state: Present, id: str) -> list[ConflictDocument]:
 def asked(state: Present, conflict: ConflictDocument) -> Question:
     """Return what people are asked about a conflict, as things are now."""
     is_own = conflict.id == open_conflict(state, conflict.target)
-    return question(conflict, state.document(conflict.target), is_own=is_own)
+    # Of a kind that only a later version knows nothing can be shown.
+    now = state.document(conflict.target) if conflict.target_kind in state.kinds else None
+    return question(conflict, now, is_own=is_own)
 
 
 def _refused(state: State, id: str) -> Intent:
@@ -165,6 +186,10 @@ def _chosen(conflict: ConflictDocument, choice: Choice) -> Mapping[str, Any] | N
     if not isinstance(choice, Mapping):
         shown = quoted(choice)
         raise ValidationError(f"{shown} is no way to resolve. Give 'ours', 'theirs', or a value per field.")
+    if conflict.verb == "delete":
+        raise ValidationError(
+            "What was wanted is a deletion, which has no values. Give 'ours' to do it, 'theirs' to keep it."
+        )
     if conflict.verb == "create" and "name" in choice:
         # It becomes a document of its own, of which nothing is in question.
         return {**conflict.ours, **choice}
@@ -217,6 +242,12 @@ def _fitting(state: State, document: Document, values: Mapping[str, Any]) -> dic
     for path in values.keys() - known - {*kind.paths()}:
         closest = suggestion(path, sorted(known))
         raise UnknownFieldError(f"{kind.name} has no field {quoted(path)}.{closest}")
+    lost = [path for path, value in values.items() if path not in known and value not in UNSET]
+    if lost:
+        raise ValidationError(
+            f"{document.kind} {document.name!r} has no {', '.join(lost)} by now, since its provider is "
+            "another one. Change it back first, or give values for the fields that it has, or 'theirs'."
+        )
     return {path: value for path, value in values.items() if path in known}
 
 

@@ -154,7 +154,8 @@ class State(Acceptance):
         if entry is None:
             return NotFoundError(f"There is no {id!r}.")
         if entry.row is None and not entry.pending:
-            return NotFoundError(f"This {entry.kind} was never saved. Make it again.")
+            why = str(entry.error) if entry.error else "Make it again."
+            return NotFoundError(f"This {entry.kind} was not saved. {why}")
         step = "store.undo() brings back what was deleted here."
         return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
 

@@ -238,7 +238,10 @@ class Writer:
         with self.outcomes.announcing():
             if revisions:
                 self.counts.foreign += len(revisions)
-                self.is_held_back = not self._deliver(Arrival(revisions, self.settled))
+                # Before, since whoever takes it in at once has to find that there is more.
+                self.is_held_back = True
+                if self._deliver(Arrival(revisions, self.settled)):
+                    self.is_held_back = False
             self.cursor = last
         if revisions:
             logger.debug("Saw %d revisions of others, up to %d", len(revisions), last)

@@ -49,12 +49,15 @@ class ConflictRows:
         self._origin = origin
         self._leave = leave
         self.rows: list[ConflictRow] = []
+        self._except_for = ""
         self._list = make(VBox)
         self._more = text("", "orch-note")
-        self.box = make(VBox, "orch-conflicts", children=(self._list, self._more))
+        self._message = text("", "orch-note")
+        self.box = make(VBox, "orch-conflicts", children=(self._list, self._more, self._message))
 
     def update(self, except_for: str) -> None:
         """Show what is open now, but for what is about the document of an id."""
+        self._except_for = except_for
         state = self._store._state
         found = [] if is_over(state) else [*self._store.conflicts.values()]
         others = [one for one in found if one.target != except_for]
@@ -67,15 +70,17 @@ class ConflictRows:
             row.update(is_writable=is_writable(state))
         more = len(others) - len(self.rows)
         self._more.value = html_note(f"And {more} more in store.conflicts." if more else "")
-        show(self.box, bool(others))
+        show(self.box, bool(others or self._message.value))
 
     def _decide(self, row: ConflictRow, choice: str) -> None:
+        self._message.value = ""
         try:
             with place(self._origin):
                 row.conflict.resolve(choice)
             self._leave()
         except OrchstateError as error:
-            row.say(f"Not possible: {error}")
+            self._message.value = html_note(f"Not possible: {error}", "warning")
+        self.update(self._except_for)
 
 
 class ConflictRow:
@@ -92,7 +97,6 @@ class ConflictRow:
     def __init__(self, conflict: Conflict, decide: Callable[[ConflictRow, str], object]) -> None:
         self.conflict = conflict
         self.id = conflict.id
-        self._message = ""
         self._text = text("", "orch-status-text")
         self.ours = make(Button)
         self.theirs = make(Button)
@@ -100,16 +104,11 @@ class ConflictRow:
         self.ours.on_click(lambda _: decide(self, "ours"))
         self.theirs.on_click(lambda _: decide(self, "theirs"))
 
-    def say(self, message: str) -> None:
-        """Add a sentence."""
-        self._message = message
-        self.update(is_writable=True)
-
     def update(self, *, is_writable: bool) -> None:
         """Show both sides as they are now."""
         to_decide = self.conflict.question
         sentence = f"Conflict about {self.conflict.target_name}: {to_decide.sentence}"
-        self._text.value = html_note(" · ".join(filter(None, (sentence, self._message))), "error")
+        self._text.value = html_note(sentence, "error")
         self.ours.description, self.theirs.description = to_decide.ours, to_decide.theirs
         for button in (self.ours, self.theirs):
             button.disabled = not is_writable

@@ -116,10 +116,11 @@ class StatusLine:
         state, record = self._record._state, self._record
         if to_decide is not None:
             return f"Conflict: {to_decide.sentence}", "error"
-        if absence := record._absence:
-            return f"{record.name} was {absence}.", "warning"
-        if record.error is not None:
+        absence = record._absence
+        if record.error is not None and absence != "deleted":
             return f"Failed: {record.error}", "error"
+        if absence:
+            return f"{record.name} was {absence}.", "warning"
         if record.sync_state == "saving":
             if state.failing:
                 return f"Not saved yet, and tried again until it is: {state.error}", "warning"

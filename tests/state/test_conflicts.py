@@ -145,6 +145,23 @@ def test_a_function_merges_in_the_thread_of_the_store_and_under_no_lock(
     assert (len(merging.conflicts), merging.configs["gpt"].sync_state) == (0, "saved")
 
 
+def test_a_function_is_given_what_is_there_when_it_is_called(
+    merging: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    overlap(merging, other, held)
+    other("gpt.temperature = 0.1; store.flush()")
+    merging.refresh()
+    calls: list[Any] = []
+
+    def larger(base: Any, theirs: Any, ours: Any) -> Any:
+        calls.append(theirs["temperature"])
+        return {field: max(theirs[field], ours[field]) for field in ours}
+
+    merging.conflicts.merge_with(larger)
+    merging.flush()
+    assert (calls, merging.configs["gpt"].temperature) == ([0.1], 0.9)
+
+
 def test_a_function_that_raises_leaves_the_conflict_open_and_shows_no_value(
     merging: Store, other: Kernel, held: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:

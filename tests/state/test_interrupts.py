@@ -135,8 +135,9 @@ store.flush()
 log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 count = 0
 print("ready", flush=True)
-while True:
-    try:
+def edit():
+    global count
+    while True:
         count += 1
         gpt.seed = count
         os.write(log, json.dumps(count).encode() + b"\\n")
@@ -146,8 +147,17 @@ while True:
                 gpt.seed = count
                 gpt.max_tokens = count
             os.write(log, json.dumps(count).encode() + b"\\n")
-    except KeyboardInterrupt:
-        continue
+def forever():
+    # An interrupt may come while another one is dealt with.
+    while True:
+        try:
+            try:
+                edit()
+            except KeyboardInterrupt:
+                continue
+        except KeyboardInterrupt:
+            continue
+forever()
 """
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from orchstate.errors import NotFoundError, ValidationError
+from orchstate.state.resolving import asked
 from tests.state.overlapping import overlap
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from testbed.kernel import Kernel
 
     from orchstate.conflicts import Conflict
+    from orchstate.models.conflict import ConflictDocument
     from orchstate.store import Store
 
 
@@ -40,13 +43,13 @@ def test_of_an_overlap_both_values_are_shown_as_they_are_now(
 ) -> None:
     conflict = overlap(asking, other, held)
     assert conflict.question == (
-        "temperature, 1.5 is saved and 0.9 was wanted here.",
+        "temperature: 1.5 is saved, 0.9 was wanted here.",
         "Use 0.9",
         "Keep 1.5",
     )
     asking.configs["gpt"].temperature = 1.1
     assert conflict.question.theirs == "Keep 1.1"
-    assert str(conflict) == "gpt: temperature, 1.1 is saved and 0.9 was wanted here."
+    assert str(conflict) == "gpt: temperature: 1.1 is saved, 0.9 was wanted here."
 
 
 def test_elsewhere_it_is_said_whose_edit_waits(
@@ -54,7 +57,7 @@ def test_elsewhere_it_is_said_whose_edit_waits(
 ) -> None:
     overlap(asking, other, held)
     asked = other("store.refresh(); store.conflicts[0].question.sentence")
-    assert asked == "temperature, 1.5 is saved and 0.9 was wanted by me."
+    assert asked == "temperature: 1.5 is saved, 0.9 was wanted by me."
 
 
 def test_of_many_values_the_first_are_shown(asking: Store, meeting: Any) -> None:
@@ -97,7 +100,7 @@ def test_of_two_that_were_created_under_one_name_the_differences_are_shown(
         "store.configs.create('openai', name='new', model='m', temperature=1.5)",
     )
     assert conflict.question == (
-        "config 'new' was created by somebody else. Temperature, 1.5 is saved and 0.9 was wanted here.",
+        "config 'new' was created by somebody else. temperature: 1.5 is saved, 0.9 was wanted here.",
         "Use 0.9",
         "Keep 1.5",
     )
@@ -111,8 +114,62 @@ def test_a_name_that_is_taken_can_be_tried_again(asking: Store, meeting: Any) ->
     assert conflict.question == (
         "The config name 'new' was taken by somebody else. The name was wanted here.",
         "Try again",
-        "Keep the name",
+        "Leave it so",
     )
+
+
+def test_a_new_config_whose_name_was_taken_was_not_saved_and_can_be_tried_again(
+    asking: Store, meeting: Any
+) -> None:
+    made: list[Any] = []
+    conflict = meeting(
+        lambda: made.append(asking.configs.create("openai", name="new", temperature=0.9)),
+        "gpt.name = 'new'",
+    )
+    assert conflict.question == (
+        "The config name 'new' was taken by somebody else. The name was wanted here.",
+        "Try again",
+        "Leave it so",
+    )
+    assert repr(made[0]) == "<Config new: openai, no model, temperature 0.9, not saved>"
+    with pytest.raises(NotFoundError, match=r"This config was not saved\. The config name 'new' was taken"):
+        made[0].temperature = 1.0
+
+
+def test_what_belongs_together_is_told_where_it_changed(asking: Store, meeting: Any) -> None:
+    conflict = meeting(
+        lambda: asking.configs["gpt"].update(model="mine"), "gpt.update(provider='ollama', model='theirs')"
+    )
+    assert conflict.question == (
+        "model: 'theirs' is saved, 'mine' was wanted here. Meanwhile, provider is 'ollama' by now.",
+        "Use 'mine'",
+        "Keep 'theirs'",
+    )
+
+
+def test_what_there_is_no_field_for_any_more_is_told(asking: Store, meeting: Any) -> None:
+    conflict = meeting(lambda: asking.configs["gpt"].update(seed=5), "gpt.provider = 'anthropic'")
+    assert conflict.question.sentence == "config 'gpt' has no seed by now. Wanted here: seed 5."
+    with pytest.raises(ValidationError, match=r"has no seed by now, since its provider is another one"):
+        conflict.resolve("ours")
+    assert len(asking.conflicts) == 1
+
+
+def test_what_is_not_set_is_said_so(asking: Store, meeting: Any) -> None:
+    conflict = meeting(lambda: asking.configs["gpt"].update(temperature=None), "gpt.temperature = 1.5")
+    assert conflict.question == (
+        "temperature: 1.5 is saved, nothing was wanted here.",
+        "Unset it",
+        "Keep 1.5",
+    )
+
+
+def test_a_conflict_about_a_kind_that_only_a_later_version_knows_breaks_nothing(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    document = cast("ConflictDocument", overlap(asking, other, held).document())
+    later = document.model_copy(update={"target_kind": "agent", "target_name": "a"})
+    assert asked(asking._state, later).sentence == "a is gone by now. Wanted here: temperature 0.9."
 
 
 def test_what_waits_with_it_is_told_and_in_the_frame(asking: Store, meeting: Any) -> None:
@@ -125,7 +182,7 @@ def test_what_waits_with_it_is_told_and_in_the_frame(asking: Store, meeting: Any
 
     conflict = meeting(both, "gpt.temperature = 1.5")
     assert conflict.question.sentence == (
-        "temperature, 1.5 is saved and 0.9 was wanted here. "
+        "temperature: 1.5 is saved, 0.9 was wanted here. "
         "With it waits the rest of its transaction 'tuning': seed of second 7."
     )
     frame = asking.conflicts.to_frame()

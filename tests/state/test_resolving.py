@@ -126,6 +126,36 @@ def test_what_cannot_be_leaves_the_conflict_open_and_changes_nothing(
     assert asking.configs["gpt"].max_tokens is None
 
 
+def test_a_decision_that_is_taken_back_leaves_the_record_in_conflict(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, conflict = asking.configs["gpt"], overlap(asking, other, held)
+    told = changes_of(gpt, "sync_state", "error")
+    with pytest.raises(ZeroDivisionError), asking.transaction():
+        conflict.resolve("theirs")
+        raise ZeroDivisionError
+    asking.flush()
+    assert (gpt.sync_state, type(gpt.error), len(asking.conflicts)) == ("conflict", ConflictError, 1)
+    assert told == []
+    gpt.retry()
+    asking.flush()
+    assert (gpt.temperature, gpt.sync_state) == (0.9, "saved")
+
+
+@pytest.mark.parametrize("choice", [{"temperature": 0.5}, {}])
+def test_a_deletion_in_conflict_is_not_done_by_giving_values(
+    choice: dict[str, Any], asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    asking.configs["gpt"].delete()
+    other("gpt.temperature = 1.5; store.flush()")
+    held()
+    asking.flush()
+    asking.refresh()
+    with pytest.raises(ValidationError, match="is a deletion, which has no values"):
+        asking.conflicts[0].resolve(choice)
+    assert (asking.configs["gpt"].temperature, len(asking.conflicts)) == (1.5, 1)
+
+
 def test_a_conflict_is_resolved_once(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
     conflict = overlap(asking, other, held)
     conflict.resolve("theirs")

@@ -110,8 +110,24 @@ def test_what_cannot_be_stays_and_says_why(store: Store, meet: Any) -> None:
     meet(lambda: setattr(store.configs["gpt 1"], "name", "new"), "store.configs.create('openai', name='new')")
     (row,) = form.conflicts.rows
     row.ours.click()
-    assert "Not possible: " in words(row.box)
+    assert "Not possible: There is a config 'new' already" in words(form.conflicts.box)
     assert {row.ours, row.theirs} <= set(shown(form.conflicts.box))
+    row.theirs.click()
+    assert not is_shown(form.conflicts.box)
+
+
+def test_the_second_who_decides_is_told(store: Store, meet: Any) -> None:
+    form = form_of(store)
+    meet(lambda: store.configs["gpt 1"].update(temperature=0.9), "store.configs['gpt 1'].delete()")
+    (row,) = form.conflicts.rows
+    id = row.conflict.id
+    with Kernel(f"import orchstate; store = orchstate.open({str(store.path)!r}, secrets='memory')") as other:
+        other("store.conflicts[0].resolve('theirs'); store.flush()")
+    # In the page it is there still, until the kernel has a moment.
+    assert id in [one.id for one in form.conflicts.rows]
+    row.ours.click()
+    assert "Not possible: This conflict was resolved already" in words(form.conflicts.box)
+    assert form.conflicts.rows == []
 
 
 def test_who_may_only_read_decides_nothing(store: Store, meet: Any) -> None:

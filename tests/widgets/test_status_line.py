@@ -116,11 +116,11 @@ def test_a_conflict_shows_both_sides_and_stays_until_somebody_decides(disk: Stor
     meanwhile(lambda: gpt.update(temperature=0.9), "gpt.temperature = 1.5")
     gpt.seed = 5
     disk.flush()
-    assert "temperature, 1.5 is saved and 0.9 was wanted here." in words(form.status.box)
+    assert "temperature: 1.5 is saved, 0.9 was wanted here." in words(form.status.box)
     assert (form.status.retry.description, form.status.discard.description) == ("Use 0.9", "Keep 1.5")
     gpt.temperature = 1.0
     disk.flush()
-    assert "temperature, 1.0 is saved and 0.9 was wanted here." in words(form.status.box)
+    assert "temperature: 1.0 is saved, 0.9 was wanted here." in words(form.status.box)
     assert form.status.discard.description == "Keep 1.0"
     form.status.discard.click()
     disk.flush()
@@ -133,7 +133,7 @@ def test_a_conflict_that_somebody_else_has_shows_and_ends_here_too(disk: Store, 
     gpt = disk.configs["gpt"]
     meanwhile(lambda: gpt.update(temperature=0.9), "gpt.temperature = 1.5")
     form = form_of(disk)
-    assert "temperature, 1.5 is saved and 0.9" in words(form.status.box)
+    assert "temperature: 1.5 is saved, 0.9" in words(form.status.box)
     elsewhere(disk.path, "store.conflicts[0].resolve('theirs')")
     disk.refresh()
     assert "Saved (revision" in words(form.status.box)
