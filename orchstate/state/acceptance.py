@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 import uuid
 from collections import Counter
@@ -354,8 +355,8 @@ class Acceptance(Present):
             if self._is_new(id):
                 break
 
-    def _absorb(self) -> None:
-        super()._absorb()
+    def _absorb(self, until: float = math.inf) -> None:
+        super()._absorb(until)
         if self._writer.is_held_back:
             self._writer.resume()
 

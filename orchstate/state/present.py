@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
+import time
 import weakref
 from collections import deque
 from contextvars import ContextVar
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 # A script that does not look at its store for hours keeps so many bundles of news in memory; more wait in
 # the engine.
 MAX_WAITING: Final = 1000
+# What the event loop is held up for at most, apart from what one bundle takes.
+_A_WHILE_S: Final = 0.01
 
 Subscription = tuple["Callable[[Event], object]", type[Event], str]
 
@@ -97,7 +101,7 @@ class Present:
         self._decided: dict[str, list[tuple[Entry, Refused]]] = {}
         self._transaction_here: ContextVar[Transaction | None]
         self._transaction_here = ContextVar("orchstate_transaction", default=None)
-        self.delivery = Delivery(self.catch_up)
+        self.delivery = Delivery(self._catch_up_a_while)
         self.reads = Reads()
         self._outlook_before: tuple[Any, ...] = ()
         engine.known_rows = self.view.rows
@@ -262,10 +266,21 @@ class Present:
             return
         if self.delivery.is_running or not self.is_free:
             return
+        self._catch_up()
+
+    def _catch_up(self, until: float = math.inf) -> None:
         self.delivery.attach()
         with uninterrupted, self.lock:
-            self._absorb()
+            self._absorb(until)
         self._hand_out()
+
+    def _catch_up_a_while(self) -> None:
+        """Do what :meth:`catch_up` does on the event loop, which others need too: the rest in later turns."""
+        if not self.attention or self._forked or self.delivery.is_running or not self.is_free:
+            return
+        self._catch_up(time.monotonic() + _A_WHILE_S)
+        if self._inbox:
+            self.delivery.wake()
 
     def catch_up_quietly(self) -> None:
         """Show what has arrived where it is only printed; observers are told with the next access."""
@@ -340,7 +355,8 @@ class Present:
         """Return what the store's status, pending and error follow from."""
         return (self.error, self.failing, self.closed, self.engine.loading.is_running)
 
-    def _absorb(self) -> None:
+    def _absorb(self, until: float = math.inf) -> None:
+        """Take in what has arrived: at least a bundle, and no more after a moment of the monotonic clock."""
         # Reading goes the long way as long as a block shows something else than the view.
         self.attention = bool(self._open_transactions or self.reads.noting)
         while self._inbox:
@@ -359,6 +375,9 @@ class Present:
             for one in refused.values():
                 self._refused(one)
             self._announce(arrival)
+            if self._inbox and time.monotonic() > until:
+                self.attention = True
+                break
         self.delivery.put_once(self._follow_up)
 
     def _forgive(self, conflict: str) -> None:

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 # Intents in one commit: enough to share its cost, few enough to keep it short.
 MAX_BATCH: Final = 200
+# Revisions of others in one bundle: whoever was away for long takes in one after the other, and can do
+# something else in between.
+AT_ONCE: Final = 50
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 2.0
 # A flush gives up after so many failures in a row rather than wait for ever.
@@ -231,24 +234,33 @@ class Writer:
                 self._look()
 
     def _look(self) -> None:
-        last = self._engine.verify()
-        revisions = self._engine.changes_since(self.cursor, until=last)
-        self._recover()
-        # Waiters look again when the block ends, and then find what was delivered in it.
-        with self.outcomes.announcing():
+        self._bring(self._engine.verify())
+
+    def _bring(self, last: int) -> None:
+        """Bring what others have committed up to a seq, a bundle at a time."""
+        is_all = False
+        while not is_all:
+            until = min(last, self.cursor + AT_ONCE)
+            is_all = until == last
+            revisions = self._engine.changes_since(self.cursor, until=until)
+            self._recover()
+            # Waiters look again when the block ends, and then find what was delivered in it.
+            with self.outcomes.announcing():
+                if revisions:
+                    self.counts.foreign += len(revisions)
+                    # Before, since whoever takes it in at once has to find that there is more.
+                    self.is_held_back = True
+                    if self._deliver(Arrival(revisions, self.settled)):
+                        self.is_held_back = False
+                self.cursor = until
             if revisions:
-                self.counts.foreign += len(revisions)
-                # Before, since whoever takes it in at once has to find that there is more.
-                self.is_held_back = True
-                if self._deliver(Arrival(revisions, self.settled)):
-                    self.is_held_back = False
-            self.cursor = last
-        if revisions:
-            logger.debug("Saw %d revisions of others, up to %d", len(revisions), last)
+                logger.debug("Saw %d revisions of others, up to %d", len(revisions), until)
 
     def _commit(self, batch: Sequence[tuple[Intent, Receipt]]) -> None:
         commit = self._engine.commit(self._writer, [intent for intent, _ in batch], self._decide)
         revisions, last = commit.revisions, commit.before + len(commit.revisions)
+        if commit.before > self.cursor + AT_ONCE:
+            self._bring(commit.before)
         if commit.before != self.cursor:
             revisions = self._engine.changes_since(self.cursor, until=last)
         own = _by_intent(revisions, self._writer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from testbed.observing import changes_of
 
 import orchstate
 from orchstate.errors import ConflictError
+from orchstate.state import present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -408,3 +410,23 @@ def _end_work_in_the_background() -> None:
     for thread in threading.enumerate():
         if thread.name == "orchstate-background":
             thread.join()
+
+
+def test_a_long_absence_is_made_up_for_with_turns_of_the_loop_for_others_in_between(
+    disk: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(present, "_A_WHILE_S", 0.0)
+    gpt = disk.configs["gpt"]
+
+    async def live() -> list[int]:
+        told = changes_of(gpt, "seed")
+        other("for number in range(1000): gpt.seed = number\nstore.flush()")
+        held()
+        turns: list[int] = []
+        while not told or told[-1][2] != 999:
+            turns.append(len(told))
+            await asyncio.sleep(0.001)
+        return turns
+
+    turns = asyncio.run(asyncio.wait_for(live(), 60))
+    assert len(set(turns)) > 5
