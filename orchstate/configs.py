@@ -175,7 +175,11 @@ def config_kind(registry: Registry) -> Kind:
     """Return the kind of configs whose fields come from the definitions of `registry`."""
 
     def document_class(values: Mapping[str, Any]) -> type[Document]:
-        return registry.document_class(str(values.get("provider", "")))
+        provider = values.get("provider", "")
+        if not isinstance(provider, str):
+            # Unlike any other faulty value: nothing could be shown of such a config.
+            raise ValidationError(f"The provider {provider!r} is not text.")
+        return registry.document_class(provider)
 
     def prepare(document: Document, changes: dict[str, Any]) -> tuple[Document, dict[str, Any]]:
         provider = changes.get("provider")

@@ -81,6 +81,17 @@ class Entry:
         self._document = document or self.blank
         self._decoded = True
 
+    def redo(self, kinds: Kinds) -> bool:
+        """Replay again what was decoded before; return whether something else comes of it."""
+        if not self._decoded:
+            return False
+        shown = self._document
+        self.forget()
+        if self.document(kinds) != shown:
+            return True
+        self._document = shown
+        return False
+
     def forget(self) -> None:
         """Have the next :meth:`document` replay again."""
         self._document = None
@@ -102,10 +113,10 @@ class Entry:
             self._seen_as = None
         return found
 
-    def confirm(self, row: Row) -> None:
+    def confirm(self, row: Row | None) -> None:
         """Take over what the engine has now."""
         old, self.row = self.row, row
-        if old is None or (old.name, bool(old.deleted)) != (row.name, bool(row.deleted)):
+        if not (old and row) or (old.name, bool(old.deleted)) != (row.name, bool(row.deleted)):
             self._seen_as = None
 
     @property

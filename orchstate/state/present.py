@@ -86,7 +86,7 @@ class Present:
         self.record_class_of = record_class
         self._changed = changed
         self.lock = threading.RLock()
-        self.view = View(kinds, writer, engine.seq())
+        self.view = View(kinds, writer, engine.seq(), unusable=engine.damages.add)
         self._fetcher = Fetcher(engine, self.view, self.lock)
         self.error: OrchstateError | None = None
         self.failing = False
@@ -359,26 +359,36 @@ class Present:
         """Take in what has arrived: at least a bundle, and no more after a moment of the monotonic clock."""
         # Reading goes the long way as long as a block shows something else than the view.
         self.attention = bool(self._open_transactions or self.reads.noting)
-        while self._inbox:
-            arrival = self._inbox.popleft()
-            refused = {
-                intent.n: Refused(intent, receipt.error, receipt.state == "conflict")
-                for intent, receipt in arrival.refused
-                if receipt.error
-            }
-            for shift in self.view.arrive(arrival.revisions, arrival.settled, refused):
-                self._tell(shift)
-            for revision in arrival.revisions:
-                if revision.row.kind == ConflictDocument.kind:
-                    (self._forgive if revision.row.deleted else self._blame)(revision.row.id)
-            self._spoil()
-            for one in refused.values():
-                self._refused(one)
-            self._announce(arrival)
-            if self._inbox and time.monotonic() > until:
-                self.attention = True
-                break
-        self.delivery.put_once(self._follow_up)
+        try:
+            while self._inbox:
+                self._take_over(self._inbox.popleft())
+                if self._inbox and time.monotonic() > until:
+                    self.attention = True
+                    break
+        except BaseException:
+            # The rest comes with the next access.
+            self.attention = True
+            raise
+        finally:
+            self.delivery.put_once(self._follow_up)
+
+    def _take_over(self, arrival: Arrival) -> None:
+        refused = {
+            intent.n: Refused(intent, receipt.error, receipt.state == "conflict")
+            for intent, receipt in arrival.refused
+            if receipt.error
+        }
+        for shift in self.view.arrive(arrival.revisions, arrival.settled, refused):
+            self._tell(shift)
+        for shift in self.view.renew(arrival.renewed, arrival.seq):
+            self._tell(shift)
+        for revision in arrival.revisions:
+            if revision.row.kind == ConflictDocument.kind:
+                (self._forgive if revision.row.deleted else self._blame)(revision.row.id)
+        self._spoil()
+        for one in refused.values():
+            self._refused(one)
+        self._announce(arrival)
 
     def _forgive(self, conflict: str) -> None:
         """Put the error away of an own edit whose conflict was resolved, by anybody."""
@@ -425,8 +435,15 @@ class Present:
             return
         for revision in arrival.revisions:
             wanted = [entry for entry in self._listeners if entry[2] in revision.diff]
-            if wanted:
-                self._send(event_of(revision, writer=self.writer_id), wanted)
+            if not wanted:
+                continue
+            try:
+                event = event_of(revision, writer=self.writer_id)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                # The verb or the changes are none that were written by us.
+                logger.error("Revision %d is no valid change and is not told: %s", revision.row.seq, error)
+                continue
+            self._send(event, wanted)
         for intent, _ in arrival.refused:
             for event in events_of_refused(intent):
                 self._send(event, self._listeners)

@@ -409,9 +409,11 @@ class State(Acceptance):
         timeout_s = self._loaded(timeout_s)
         self.engine.damages.clear()
         self._writer.refresh(timeout_s)
+        # What is committed while they are read arrives by itself.
+        seq = self._writer.cursor
         for rows in self.engine.reread():
             with uninterrupted, self.lock:
-                for shift in self.view.renew(rows, self._writer.cursor):
+                for shift in self.view.renew(rows, seq):
                     self._tell(shift)
                 self._spoil()
         self.delivery.put_once(self._follow_up)

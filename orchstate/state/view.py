@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchstate.errors import OrchstateError
+from orchstate.errors import CorruptStoreError, OrchstateError
 from orchstate.models.document import Document, datetime_of
 from orchstate.models.names import check_name, name_key
 from orchstate.state.entry import Entry, Pending
 from orchstate.state.reads import listing, naming, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchstate.state.entry import Refused
     from orchstate.state.events import Cause
@@ -59,6 +59,8 @@ class _Touch(NamedTuple):
     entry: Entry
     before: _Before
     cause: Cause
+    rows: list[Row | None]
+    """Those before its last one, from the one that was known."""
 
 
 class View:
@@ -72,6 +74,8 @@ class View:
         Id of this process among those that write.
     cursor
         Seq up to which everything is seen that concerns documents in memory.
+    unusable
+        Called with what is said of a row that is no valid document.
 
     Attributes
     ----------
@@ -79,9 +83,17 @@ class View:
         What has changed, for those who note what they read; None while nobody does.
     """
 
-    def __init__(self, kinds: Kinds, writer: str, cursor: int) -> None:
+    def __init__(
+        self,
+        kinds: Kinds,
+        writer: str,
+        cursor: int,
+        *,
+        unusable: Callable[[CorruptStoreError], object] = lambda error: None,
+    ) -> None:
         self._kinds = kinds
         self._writer = writer
+        self._unusable = unusable
         self._entries: dict[str, Entry] = {}
         self._of_kind: dict[str, dict[str, Entry]] = {}
         # More than one id only while an own edit is on its way to being refused for its name.
@@ -119,7 +131,7 @@ class View:
         """Take rows over that are not in memory; with `kind` all of it, and `gone` are its deleted ids."""
         for row in rows:
             # One that is loaded has perhaps been renamed or deleted here.
-            if row.id not in self._entries and _is_usable(row):
+            if row.id not in self._entries and self._is_usable(row):
                 self._index(self._add(Entry(row.id, row.kind, row)), None)
         if kind:
             self._complete.add(kind)
@@ -266,18 +278,19 @@ class View:
                 shifts += shift
             else:
                 # Perhaps somebody else's document takes its place with the revisions that came along.
-                touched[id] = _Touch(entry, was, "rollback")
+                touched[id] = _Touch(entry, was, "rollback", [])
         return shifts
 
     def renew(self, rows: Sequence[Row], seq: int) -> list[Shift]:
-        """Take over rows whose revisions never arrived, since the history is damaged there.
+        """Take over rows that are not those which arrived: revisions are damaged, or were lost in a salvage.
 
         Parameters
         ----------
         rows
             Present rows.
         seq
-            Number of the last commit of which there was news; what is newer arrives by itself.
+            Number of a commit of which there was news before they were read. What is newer arrives by
+            itself, and what is known to be newer stays.
         """
         shifts: list[Shift] = []
         for row in rows:
@@ -285,12 +298,16 @@ class View:
             if entry is None:
                 self._discover(row)
                 continue
-            if row.seq > seq or (entry.row and entry.row.seq >= row.seq):
+            known = entry.row
+            if max(row.seq, known.seq if known else 0) > seq or not (row == known or self._is_usable(row)):
                 continue
-            if _is_usable(row):
-                before = self._look_at(entry)
+            before = self._look_at(entry)
+            if row != known:
                 entry.confirm(row)
-                shifts += self._reshow(entry, before, "external")
+                entry.is_misled = bool(entry.pending)
+            elif not entry.redo(self._kinds):
+                continue
+            shifts += self._reshow(entry, before, "external", (known,))
         return shifts
 
     def _discover(self, row: Row) -> None:
@@ -308,10 +325,11 @@ class View:
         row = revision.row
         entry = self._entries.get(row.id)
         is_own = row.writer == self._writer
-        if entry and entry.row and row.revision <= entry.row.revision:
+        # Not by their own numbers: one that was lost in a salvage is given again.
+        if entry and entry.row and row.seq <= entry.row.seq:
             return
         # Our own edits were validated; rows of others are untrusted.
-        if not is_own and not _is_usable(row):
+        if not is_own and not self._is_usable(row):
             return
         if entry is None:
             if row.kind not in self._complete:
@@ -323,7 +341,7 @@ class View:
                 self._gone.add(row.id)
                 return
             entry = self._add(Entry(row.id, row.kind, None))
-        _, before, so_far = touched.get(row.id) or _Touch(entry, self._look_at(entry), "edit")
+        _, before, so_far, rows = touched.get(row.id) or _Touch(entry, self._look_at(entry), "edit", [])
         own = entry.take(revision.n) if is_own else None
         known = entry.row
         entry.confirm(row)
@@ -333,7 +351,8 @@ class View:
             entry.is_misled = not is_as_shown and bool(entry.pending)
         is_known = is_as_shown or so_far == "rollback"
         cause: Cause = so_far if is_known else "merge" if own and so_far != "external" else "external"
-        touched[row.id] = _Touch(entry, before, cause)
+        rows.append(known)
+        touched[row.id] = _Touch(entry, before, cause, rows)
 
     def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
         if refused:
@@ -356,15 +375,52 @@ class View:
         document = self.document(entry) if entry.record else None
         return _Before(document, entry.name if entry.exists else None)
 
-    def _reshow(self, entry: Entry, before: _Before, cause: Cause) -> list[Shift]:
+    def _reshow(
+        self, entry: Entry, before: _Before, cause: Cause, rows: Sequence[Row | None] = ()
+    ) -> list[Shift]:
         if cause != "edit":
             entry.forget()
+            self._set_aside(entry, rows)
             self._index(entry, before.name)
         if self.touched is not None:
             self._touch(entry, before.name, is_seen=cause != "edit")
         if not entry.record:
             return []
         return [Shift(entry, before.document, self.document(entry), cause)]
+
+    def _set_aside(self, entry: Entry, rows: Sequence[Row | None]) -> None:
+        """Go back to the last one of the earlier rows of a document on which it can be decoded."""
+        if not (entry.record or entry.pending):
+            # Nobody looks at it.
+            return
+        for row in reversed(rows):
+            try:
+                self.document(entry)
+                return
+            except Exception as error:
+                # Its body may be anything, so what comes of decoding it may be as well.
+                if entry.row:
+                    self._report(entry.row, error)
+                entry.confirm(row)
+                entry.is_misled = bool(entry.pending)
+
+    def _is_usable(self, row: Row) -> bool:
+        """Whether a row can be one of ours; one that cannot is left where it is."""
+        try:
+            check_name(row.name)
+            if not row.body.startswith("{"):
+                raise ValueError("its body is no JSON object")
+            datetime_of(row.created_us)
+            datetime_of(row.updated_us)
+        except (OrchstateError, ValueError, OverflowError, OSError, TypeError) as error:
+            self._report(row, error)
+            return False
+        return True
+
+    def _report(self, row: Row, error: Exception) -> None:
+        what = f"The stored {row.kind} {row.id} is no valid document and is not used: {error}"
+        logger.error("%s", what)
+        self._unusable(CorruptStoreError(what, ids=[row.id]))
 
     def _add(self, entry: Entry) -> Entry:
         self._entries[entry.id] = self._of_kind.setdefault(entry.kind, {})[entry.id] = entry
@@ -402,21 +458,10 @@ def _is_as_shown(known: Row | None, row: Row, edit: Pending) -> bool:
     if edit.operation.verb == "create" and known and not known.deleted:
         # An upsert that found the document made by somebody else.
         return False
-    return row.revision == (known.revision if known else 0) + 1 and row.foreign_seq <= edit.operation.base
-
-
-def _is_usable(row: Row) -> bool:
-    """Whether a row can be decoded; one that cannot was not written by us and is left where it is."""
-    try:
-        check_name(row.name)
-        if not row.body.startswith("{"):
-            raise ValueError("its body is no JSON object")
-        datetime_of(row.created_us)
-        datetime_of(row.updated_us)
-    except (OrchstateError, ValueError, OverflowError, OSError, TypeError) as error:
-        logger.error("The stored %s %s is no valid document and is not used: %s", row.kind, row.id, error)
-        return False
-    return True
+    # What it was committed on is the known one only if that has all that others did before.
+    foreign_seq = (known.foreign_seq if known.writer == row.writer else known.seq) if known else 0
+    is_known = row.revision == (known.revision if known else 0) + 1 and row.foreign_seq == foreign_seq
+    return is_known and foreign_seq <= edit.operation.base
 
 
 def _age(entry: Entry) -> tuple[int, int]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from orchstate.models.intent import Intent
     from orchstate.state.receipt import Receipt
-    from orchstate.storage.engine import Decide, Engine, Revision
+    from orchstate.storage.engine import Decide, Engine, Revision, Row
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +61,17 @@ class Arrival:
         Own intents up to this number have an outcome.
     refused
         Those among them that were not committed.
+    renewed
+        Present rows of what is in memory, where another file has taken the store's place.
+    seq
+        Number of the last commit that is certainly in those rows.
     """
 
     revisions: Sequence[Revision]
     settled: int
     refused: tuple[Refused, ...] = ()
+    renewed: Sequence[Row] = ()
+    seq: int = 0
 
 
 class Writer:
@@ -120,6 +126,7 @@ class Writer:
         self.is_held_back = False
         self.settled = 0
         self.cursor = engine.seq()
+        self._replacements = engine.replacements
         self.outcomes = Outcomes()
         self.counts = Counts()
         self._thread = threading.Thread(target=self._run, name="orchstate-writer", daemon=True)
@@ -243,14 +250,15 @@ class Writer:
             until = min(last, self.cursor + AT_ONCE)
             is_all = until == last
             revisions = self._engine.changes_since(self.cursor, until=until)
+            renewed = self._renewed() if is_all else []
             self._recover()
             # Waiters look again when the block ends, and then find what was delivered in it.
             with self.outcomes.announcing():
-                if revisions:
+                if revisions or renewed:
                     self.counts.foreign += len(revisions)
                     # Before, since whoever takes it in at once has to find that there is more.
                     self.is_held_back = True
-                    if self._deliver(Arrival(revisions, self.settled)):
+                    if self._deliver(Arrival(revisions, self.settled, renewed=renewed, seq=until)):
                         self.is_held_back = False
                 self.cursor = until
             if revisions:
@@ -264,6 +272,7 @@ class Writer:
         if commit.before != self.cursor:
             revisions = self._engine.changes_since(self.cursor, until=last)
         own = _by_intent(revisions, self._writer)
+        renewed = self._renewed()
         self._recover()
         with self.outcomes.announcing():
             for intent, receipt in batch:
@@ -272,12 +281,21 @@ class Writer:
             self.counts.committed((receipt for _, receipt in batch), time.time_ns() // 1000)
             self.counts.foreign += len(revisions) - len(commit.revisions)
             refused = tuple((intent, receipt) for intent, receipt in batch if receipt.error)
-            self._deliver(Arrival(revisions, batch[-1][0].n, refused))
+            self._deliver(Arrival(revisions, batch[-1][0].n, refused, renewed, last))
             self.settled, self.cursor = batch[-1][0].n, last
         logger.debug("Committed %d edits; the last revision is %d", len(batch), last)
         for intent, receipt in batch:
             if receipt.state == "merged":
                 logger.info("Edit %d was merged with what others have changed", intent.n)
+
+    def _renewed(self) -> list[Row]:
+        """Return what is stored of what is in memory, where another file took the store's place lately."""
+        replacements = self._engine.replacements
+        if replacements == self._replacements:
+            return []
+        renewed = self._engine.known_anew()
+        self._replacements = replacements
+        return renewed
 
     def _fail(self, error: OrchstateError) -> None:
         self.counts.failures += 1

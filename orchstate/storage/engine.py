@@ -206,6 +206,7 @@ class Engine(Protocol):
     damages: Damages
     loading: Loading
     known_rows: Callable[[], Iterable[Row]]
+    replacements: int
 
     def commit(self, writer: str, intents: Sequence[Intent], decide: Decide) -> Commit:
         """Apply intents exactly once, all in one durable transaction.
@@ -253,6 +254,12 @@ class Engine(Protocol):
         """Yield all present rows, verified again, a few at a time; damaged ones are written anew.
 
         What is damaged beyond help is named in :attr:`damages`.
+        """
+
+    def known_anew(self) -> list[Row]:
+        """Return what is stored by now of the documents of :attr:`known_rows`, also of deleted ones.
+
+        What is damaged is left out, and named in :attr:`damages`.
         """
 
     def wait(self, timeout_s: float) -> bool:

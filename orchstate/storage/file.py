@@ -143,8 +143,12 @@ class StoreFile:
     def _check_place(self) -> None:
         self._check_usable()
         if self._presence and self._presence.has_moved:
-            self._presence.follow()
-            self._reopen()
+            self._follow(self._presence)
+
+    def _follow(self, presence: Presence) -> None:
+        """Go on in the file that is at the path now, if it is the store."""
+        presence.follow()
+        self._reopen()
 
     def _check_content(self) -> None:
         """Refuse to write, with the lock held, into what is not the opened store any more."""

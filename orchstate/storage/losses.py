@@ -16,6 +16,7 @@ from orchstate.storage.engine import checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from orchstate.storage.connection import Query
 
@@ -71,6 +72,18 @@ def _is_sound(noted: object) -> bool:
     # Damage makes other things of texts.
     checksum, _, text = noted.partition(" ") if isinstance(noted, str) else ("", "", "")
     return checksum == checksum_of(text).hex()
+
+
+def told(report: dict[str, Any], path: Path) -> CorruptStoreError:
+    """Return what people are told of a report when somebody else made it."""
+    losses = [Loss(**loss) for loss in report["lost"]]
+    lost = " ".join(loss.what for loss in losses) or "Nothing is lost of any document."
+    kept = f"; the damaged file is kept as {report['kept']!r}" if report["kept"] else ""
+    return CorruptStoreError(
+        f"{str(path)!r} was damaged, and another process saved what is sound{kept}. {lost} "
+        "When you have seen this, call store.refresh().",
+        ids=[loss.id for loss in losses if loss.id],
+    )
 
 
 def lost_names(meta: dict[str, str]) -> Iterator[tuple[str, Loss]]:

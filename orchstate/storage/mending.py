@@ -20,7 +20,7 @@ from orchstate.storage.connection import connect, fetch, is_interrupt, transacti
 from orchstate.storage.damages import Damages
 from orchstate.storage.file import StoreFile
 from orchstate.storage.loading import Loading
-from orchstate.storage.losses import UNKNOWN, lost_names, unreadable
+from orchstate.storage.losses import PREFIX, UNKNOWN, lost_names, reports, told, unreadable
 from orchstate.storage.presence import Presence, check_companions, has_companions, is_interrupted
 from orchstate.storage.remains import FAR
 from orchstate.storage.salvage import (
@@ -67,6 +67,8 @@ class MendedFile(StoreFile):
         The place of the file, and those it had before it was salvaged.
     loading
         What has to be done before it is read; others wait for it.
+    replacements
+        How often another file has taken its place: what is known from before may not be in that.
     """
 
     def __init__(
@@ -82,6 +84,9 @@ class MendedFile(StoreFile):
         self.known_rows: Callable[[], Iterable[Row]] = tuple
         self.places: tuple[str, ...] = ()
         self.loading = Loading()
+        self.replacements = 0
+        # The keys of the notes of losses that were read.
+        self._notes: frozenset[str] = frozenset()
         # The connection through which the whole file is being looked at.
         self._looked_at: sqlite3.Connection | None = None
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
@@ -210,15 +215,21 @@ class MendedFile(StoreFile):
                 return
             if presence.has_moved:
                 # And here another process.
-                presence.follow()
-                self._reopen()
+                self._follow(presence)
                 return
+            before = self.salvaged
             self._salvage(path, path.stat().st_ino, error)
             if not self._is_in_memory:
                 self._presence = None
                 self._presence = Presence(path, self._writing, self.store_id)
-                self._remember(self._writing)
+                self._remember(self._writing, is_told=self.salvaged is before)
             self._version = -1
+            self.replacements += 1
+
+    def _follow(self, presence: Presence) -> None:
+        super()._follow(presence)
+        self.replacements += 1
+        self._read(partial(self._remember, is_told=True))
 
     def _set_up(self, mode: JournalMode | None) -> None:
         path = self.path
@@ -288,8 +299,13 @@ class MendedFile(StoreFile):
         self._remember(connection)
         return done
 
-    def _remember(self, connection: sqlite3.Connection) -> None:
+    def _remember(self, connection: sqlite3.Connection, *, is_told: bool = False) -> None:
+        """Know what is lost; with `is_told` people are told of what was not noted before."""
         meta = dict(fetch(connection, "SELECT key, value FROM meta"))
+        known, self._notes = self._notes, frozenset(key for key in meta if key.startswith(PREFIX))
+        if is_told and self.path:
+            for report in reports({key: meta[key] for key in self._notes - known}):
+                self.damages.add(told(report, self.path))
         place = self.place
         self.places = (place, *earlier_places(meta.get(PLACES), place))
         if unreadable(meta):

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.durable import durable
-from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreWriteError
+from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreMovedError, StoreWriteError
 from orchstate.models.names import name_key
 from orchstate.storage import compaction, progress, snapshots, tables
 from orchstate.storage.connection import (
@@ -260,6 +260,9 @@ class SqliteEngine(MendedFile):
         Afterwards the history is verified. What is damaged beyond help is named in :attr:`damages`.
         """
         self._pieces.forget()
+        if self._presence and self._presence.has_moved:
+            with self._write_mutex, contextlib.suppress(StoreMovedError):
+                self._check_place()
         self.inspect()
         last, is_more = "", True
         while is_more:
@@ -272,6 +275,22 @@ class SqliteEngine(MendedFile):
             for _ in self.change_values(seq, until=seq + _REREAD_AT_ONCE):
                 # Verified on the way; what is damaged is named in the damages.
                 pass
+
+    def known_anew(self) -> list[Row]:
+        """Return what is stored by now of the documents of :attr:`known_rows`, also of deleted ones.
+
+        What is damaged is left out, and named in :attr:`damages`.
+        """
+        snapshot, rows = self.snapshot(), []
+        for known in self.known_rows():
+            try:
+                row = snapshot.get(known.id)
+            except CorruptStoreError as error:
+                self.damages.add(error)
+                continue
+            if row:
+                rows.append(row)
+        return rows
 
     def _mend_rows(self, rows: Sequence[Row]) -> None:
         try:

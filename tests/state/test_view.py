@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from contract.notes import ME
 
-from orchstate.errors import NotFoundError, UnknownFieldError, ValidationError
+from orchstate.errors import CorruptStoreError, NotFoundError, UnknownFieldError, ValidationError
+from orchstate.kinds import kinds_of
+from orchstate.models.intent import Intent, Operation
+from orchstate.providers.registry import Registry
 from orchstate.state import entry as entries
+from orchstate.state.view import View
 from orchstate.storage import tables
-from orchstate.storage.engine import Revision, Row
+from orchstate.storage.engine import Decision, Revision, Row, Write
+from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,17 +28,22 @@ if TYPE_CHECKING:
     from orchstate.store import Store
 
 
-def planted(store: Store, **values: Any) -> None:
-    """Write a row whose checksum fits, as a program that knows how to compute it may do."""
-    engine = store._engine
+def a_row(**values: Any) -> Row:
+    """Return a row of a config that another process made."""
     fields: dict[str, Any] = {
         "id": "00000000-0000-0000-0000-000000000001",
         "kind": "config",
         "name": "planted",
     }
-    fields |= {"revision": 1, "seq": engine.seq() + 1, "schema": 1, "created_us": 1, "updated_us": 1}
+    fields |= {"revision": 1, "seq": 1, "schema": 1, "created_us": 1, "updated_us": 1}
     fields |= {"user": "them", "deleted": False, "writer": "w", "foreign_seq": 0}
-    row = Row(**{**fields, "body": '{"name":"planted","provider":"openai"}', **values})
+    return Row(**{**fields, "body": '{"name":"planted","provider":"openai"}', **values})
+
+
+def planted(store: Store, **values: Any) -> None:
+    """Write a row whose checksum fits, as a program that knows how to compute it may do."""
+    engine = store._engine
+    row = a_row(**{"seq": engine.seq() + 1, **values})
     with engine._write_mutex:
         tables.insert(engine._writing, [Revision(row, "create", "{}", 1, 1, "t", "", ME, 1)], engine._pieces)
         engine._writing.execute("UPDATE clock SET seq = ?", [row.seq])
@@ -76,6 +87,103 @@ def test_a_row_with_faulty_values_is_shown_with_its_faults(disk: Store) -> None:
     disk.flush()
     assert config.to_dict()["seed"] == 5
     assert disk.history.revisions("planted")["later"].tolist()[-1] == [1]
+
+
+def written(store: Store, bodies: dict[str, str], diff: str = "{}") -> None:
+    """Commit bodies of configs by name, all at once, as another process that checks nothing."""
+
+    def decide(snapshot: Any, intent: Intent, writer: str) -> Decision:
+        rows = [(snapshot.find("config", name), body) for name, body in bodies.items()]
+        writes = [
+            Write("update", row.id, row.kind, row.name, 1, body, diff, row.created_us, row.updated_us, "them")
+            for row, body in rows
+        ]
+        return Decision("committed", tuple(writes))
+
+    with contextlib.closing(SqliteEngine(store.path)) as engine:
+        operation = Operation("update", "config", "", "")
+        n = engine.applied("them") + 1
+        engine.commit("them", [Intent(n, f"them-{n}", 1, ME, (operation,))], decide)
+
+
+def body_of(name: str, temperature: float) -> str:
+    return f'{{"name":"{name}","provider":"openai","temperature":{temperature}}}'
+
+
+@pytest.mark.parametrize("body", ["{}", "{oops", '{"name":3}', '{"name":"gpt","provider":[1]}'])
+def test_a_document_that_cannot_be_decoded_takes_nothing_else_with_it(body: str, disk: Store) -> None:
+    gpt, new = disk.configs["gpt"], disk.configs.create("openai", name="new", temperature=0.2)
+    disk.flush()
+    gpt.observe(lambda change: None)
+    written(disk, {"gpt": body, "new": body_of("new", 0.9)})
+    for _ in range(2):
+        disk.refresh()
+        assert (gpt.temperature, new.temperature, disk.configs["gpt"]) == (0.2, 0.9, gpt)
+        assert repr(gpt) == "<Config gpt: openai, gpt-y, temperature 0.2>"
+        assert isinstance(disk.error, CorruptStoreError) and disk.status == "degraded"
+        assert f"The stored config {gpt.id} is no valid document and is not used" in str(disk.error)
+    written(disk, {"gpt": body_of("gpt", 0.5)})
+    disk.refresh()
+    assert (gpt.temperature, disk.status, disk.error) == (0.5, "ready", None)
+
+
+def test_the_last_row_that_can_be_decoded_stays_seen_with_edits_on_top(
+    disk: Store, held: Callable[[], None]
+) -> None:
+    gpt = disk.configs["gpt"]
+    written(disk, {"gpt": body_of("gpt", 0.5)})
+    written(disk, {"gpt": "{}"})
+    receipt = gpt.update(top_p=0.3)
+    held()
+    assert receipt.wait(10).state == "rejected"
+    disk.refresh()
+    assert (gpt.temperature, gpt.top_p, gpt.revision, gpt.sync_state) == (0.5, None, 2, "failed")
+
+
+def test_changes_that_are_none_of_ours_are_not_told_and_the_others_are(
+    disk: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Any] = []
+    disk.subscribe(heard.append)
+    written(disk, {"gpt": body_of("gpt", 0.5)}, "[]")
+    written(disk, {"gpt": body_of("gpt", 0.6)}, '{"temperature":[0.5,0.6]}')
+    disk.refresh()
+    assert [event.changes for event in heard] == [{"temperature": (0.5, 0.6)}]
+    assert "is no valid change and is not told" in caplog.text
+
+
+def test_a_commit_counts_by_its_place_in_the_store_and_not_by_its_number() -> None:
+    view, row = View(kinds_of(Registry()), "me", 4), a_row(revision=3, seq=4)
+    view.take([row])
+    again = row._replace(seq=6, user="again")
+    view.arrive([Revision(again, "update", "{}", 1, 1, "t", "", ME, 1)], 0, {})
+    assert view.rows() == [again]
+
+
+@pytest.mark.parametrize(
+    ("known", "is_renewed"),
+    [((3, 4), True), ((2, 3), True), ((1, 2), True), ((3, 7), False)],
+    ids=["lost", "another", "older", "newer than the look"],
+)
+def test_rows_that_were_read_count_unless_what_is_known_is_newer(
+    known: tuple[int, int], is_renewed: bool
+) -> None:
+    view, stored = View(kinds_of(Registry()), "me", 7), a_row(revision=2, seq=3)
+    row = a_row(revision=known[0], seq=known[1], user="known")
+    view.take([row])
+    view.renew([stored], 6)
+    assert view.rows() == [stored if is_renewed else row]
+
+
+def test_refresh_shows_what_is_stored_where_something_else_was_shown(disk: Store) -> None:
+    gpt = disk.configs["gpt"]
+    entry = disk._state.view.known(gpt.id)
+    stale = disk._state.view.document(entry).model_copy(update={"temperature": 0.7})
+    entry.show(stale)
+    gpt.show(stale)
+    assert gpt.temperature == 0.7
+    disk.refresh()
+    assert gpt.temperature == 0.2
 
 
 def test_a_row_of_an_unknown_kind_is_left_alone(disk: Store) -> None:
