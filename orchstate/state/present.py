@@ -18,14 +18,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
-from orchstate.models.conflict import ConflictDocument, conflict_id
+from orchstate.models.conflict import ConflictDocument
+from orchstate.state.decided import Decided
 from orchstate.state.delivery import Delivery, put_off
 from orchstate.state.entry import Entry, Refused
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.fetching import Fetcher
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import STORE, Reads, listing, naming
-from orchstate.state.undo import MAX_UNDO
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
@@ -97,8 +97,7 @@ class Present:
         self._inbox: deque[Arrival] = deque()
         self._listeners: list[Subscription] = []
         self._held: dict[str, Record] = {}
-        # What was said of own edits whose conflict is decided, by its id: an undo may open it again.
-        self._decided: dict[str, list[tuple[Entry, Refused]]] = {}
+        self._decided = Decided(self.view, writer, self._tell)
         self._transaction_here: ContextVar[Transaction | None]
         self._transaction_here = ContextVar("orchstate_transaction", default=None)
         self.delivery = Delivery(self._catch_up_a_while)
@@ -384,26 +383,11 @@ class Present:
             self._tell(shift)
         for revision in arrival.revisions:
             if revision.row.kind == ConflictDocument.kind:
-                (self._forgive if revision.row.deleted else self._blame)(revision.row.id)
+                (self._decided.ended if revision.row.deleted else self._decided.opened)(revision.row.id)
         self._spoil()
         for one in refused.values():
             self._refused(one)
         self._announce(arrival)
-
-    def _forgive(self, conflict: str) -> None:
-        """Put the error away of an own edit whose conflict was resolved, by anybody."""
-        for entry in self.view.refused():
-            if entry.refused and conflict_id(self.writer_id, entry.refused.intent.n) == conflict:
-                self._decided.setdefault(conflict, []).append((entry, entry.refused))
-                self._tell(self.view.forgive(entry))
-        while len(self._decided) > MAX_UNDO:
-            self._decided.pop(next(iter(self._decided)))
-
-    def _blame(self, conflict: str) -> None:
-        """Bring the error back with a conflict that is open again, unless there is a later one."""
-        for entry, refused in self._decided.pop(conflict, ()):
-            if entry.refused is None:
-                self._tell(self.view.blame(entry, refused))
 
     def _refused(self, refused: Refused) -> None:
         self.error = refused.error

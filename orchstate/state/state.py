@@ -184,7 +184,7 @@ class State(Acceptance):
     def decided(self, conflict: str) -> None:
         """Put the error of the edit away whose conflict was just decided here."""
         with self.lock:
-            self._forgive(conflict)
+            self._decided.ended(conflict)
             self._spoil()
             self.delivery.put_once(self._follow_up)
         self._hand_out()
