@@ -13,9 +13,9 @@ PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
 # What a busy machine does no harm runs beside each other, in more processes than there are cores, since it often
-# waits; what has a browser or a server of its own runs two at a time, a file of tests as a whole.
+# waits; what has a browser, a keyring or a server of its own runs one after the other.
 BESIDE := -n 4 --dist worksteal -m "not browser and not keyring and not llm and not long"
-APART := -n 2 --dist loadfile $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
+APART := $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt

@@ -43,7 +43,7 @@ def _with_both_pythons(folder: Path) -> str:
         "/mkdocs build --strict",
         '.venv/bin/python -m pytest -n 4 --dist worksteal -m "not browser and not keyring and not llm '
         'and not long"',
-        ".venv/bin/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env "
+        ".venv/bin/python -m pytest --nbval --nbval-current-env "
         "--nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg "
         '-m "(browser or keyring or llm or notebook) and not long"',
     ],

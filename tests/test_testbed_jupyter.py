@@ -37,7 +37,7 @@ def lab(lab_factory: Callable[[dict[str, str]], Lab]) -> Lab:
 def notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Notebook]:
     opened = lab.notebook(["import ipywidgets", "1 + 1"], name=f"{request.node.name}.ipynb")
     yield opened
-    opened.leave()
+    opened.close()
 
 
 SLIDER = "import ipywidgets\nslider = ipywidgets.IntSlider(5, description='speed')\nslider"
@@ -87,31 +87,7 @@ class TestNotebook:
         assert (notebook.run_code("slider"), other.run_code("slider.value")) == ("'mine'", "5")
         expect(other.page.locator(".widget-readout")).to_be_visible()
         expect(notebook.page.locator(".widget-readout")).to_have_count(0)
-        other.leave()
-
-    def test_the_next_notebook_has_the_page_and_nothing_else_of_the_last_one(self, lab: Lab) -> None:
-        last = lab.notebook([SLIDER], name="last.ipynb")
-        last.run_all()
-        last.page.evaluate("() => console.error('of the last one')")
-        last.page.set_viewport_size({"width": 500, "height": 500})
-        last.leave()
-        following = lab.notebook(["'slider' in globals()"], name="following.ipynb")
-        assert following.page is last.page
-        assert following.run_all() == ["False"]
-        assert (following.console_errors, following.page.viewport_size) == (
-            [],
-            {"width": 1400, "height": 900},
-        )
-        expect(following.page.locator(".widget-readout")).to_have_count(0)
-        following.leave()
-
-    def test_a_page_that_cannot_be_left_is_closed(self, lab: Lab) -> None:
-        last = lab.notebook(name="dialog.ipynb")
-        last.page.evaluate(
-            "() => document.body.insertAdjacentHTML('beforeend', '<div class=jp-Dialog></div>')"
-        )
-        last.leave()
-        assert last.page.is_closed()
+        other.close()
 
     def test_a_restarted_kernel_has_forgotten(self, notebook: Notebook) -> None:
         notebook.run_code("memory = 1")
@@ -136,7 +112,7 @@ class TestNotebook:
         opened = lab.open(shipped)
         assert opened.run_all() == ["", "2"]
         assert opened.save() != shipped
-        opened.leave()
+        opened.close()
 
     def test_a_request_to_another_host_is_listed_and_not_made(self, notebook: Notebook) -> None:
         assert (notebook.foreign_requests, notebook.console_errors) == ([], [])

@@ -69,10 +69,10 @@ class Desk:
             assert notebook.foreign_requests == [], notebook.foreign_requests
 
     def leave(self) -> None:
-        """Close the notebooks and end the kernels."""
+        """Close the pages and end the kernels."""
         for notebook in self.notebooks:
             notebook.run_code("store.close()", check=False)
-            notebook.leave()
+            notebook.close()
 
 
 class Form:

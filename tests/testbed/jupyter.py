@@ -17,14 +17,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from testbed.chromium import Chromium
 from testbed.environment import clean
 from testbed.process import TESTS, Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from playwright.sync_api import BrowserContext, JSHandle, Locator, Page
@@ -70,12 +69,6 @@ _RESTART: Final = """async panel => {
     const kernel = panel.sessionContext.session.kernel;
     await kernel.restart();
     await kernel.requestKernelInfo();
-}"""
-# Nothing of it is to be in the way of the next one.
-_LEAVE: Final = """async panel => {
-    await panel.sessionContext.shutdown();
-    panel.dispose();
-    if (document.querySelector('.jp-Dialog')) throw new Error('a dialog is open');
 }"""
 _SAVE: Final = "panel => window.jupyterapp.commands.execute('docmanager:save')"
 _SET_THEME: Final = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
@@ -138,8 +131,7 @@ class Lab:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._chromium = chromium
         self._token = secrets.token_hex(16)
-        self._tabs: list[_Tab] = []
-        self._free: list[_Tab] = []
+        self._notebooks: list[Notebook] = []
 
     def __enter__(self) -> Lab:
         with contextlib.ExitStack() as stack:
@@ -149,7 +141,7 @@ class Lab:
             self._server = self._start()
             stack.callback(self._server.end)
             self._chromium = self._chromium or stack.enter_context(Chromium())
-            stack.callback(self._close_tabs)
+            stack.callback(self._close_notebooks)
             self._address = self._server.wait_for(self._look, timeout_seconds=60, what="its address")
             self._running = stack.pop_all()
         return self
@@ -181,32 +173,16 @@ class Lab:
     def _open(self, path: Path) -> Notebook:
         if self._chromium is None:
             raise RuntimeError("The lab is not running: use it in a with statement.")
-        self._begin_session(path)
-        tab = self._free.pop() if self._free else self._new_tab(self._chromium)
-        return Notebook(tab, path, self._free.append)
-
-    def _begin_session(self, path: Path) -> None:
-        """Start the kernel, which comes up while the page does."""
-        wanted = {"path": path.name, "name": path.name, "type": "notebook", "kernel": {"name": "python3"}}
-        request = Request(
-            f"{self._address}/api/sessions",
-            json.dumps(wanted).encode(),
-            {"Authorization": f"token {self._token}", "Content-Type": "application/json"},
-        )
-        with urlopen(request, timeout=60):
-            pass
-
-    def _new_tab(self, chromium: Chromium) -> _Tab:
         # A workspace of its own, or the page would show what the last one had open.
-        url = f"{self._address}/lab/workspaces/page-{len(self._tabs)}?token={self._token}"
-        tab = _Tab(chromium.context(), url)
-        self._tabs.append(tab)
-        tab.load()
-        return tab
+        url = f"{self._address}/lab/workspaces/page-{len(self._notebooks)}?token={self._token}"
+        notebook = Notebook(self._chromium.context(), url, path)
+        self._notebooks.append(notebook)
+        notebook.load()
+        return notebook
 
-    def _close_tabs(self) -> None:
-        for tab in self._tabs:
-            tab.close()
+    def _close_notebooks(self) -> None:
+        for notebook in self._notebooks:
+            notebook.close()
 
     def _start(self) -> Guarded:
         folders = {
@@ -245,56 +221,15 @@ class Lab:
         ]
 
     def _look(self) -> str | None:
-        # It takes another port when ours is gone meanwhile, and writes down which before it listens.
+        # The server takes another port when ours is gone meanwhile, and writes down which.
         for path in (self._root / "runtime").glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError, OSError):
-                port = json.loads(path.read_text())["port"]
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return f"http://127.0.0.1:{port}"
+            with contextlib.suppress(ValueError):
+                return f"http://127.0.0.1:{json.loads(path.read_text())['port']}"
         return None
 
 
-class _Tab:
-    """A page with JupyterLab in it, and what it complains of."""
-
-    def __init__(self, context: BrowserContext, url: str) -> None:
-        self.console_errors: list[str] = []
-        self.foreign_requests: list[str] = []
-        self._context = context
-        self._url = url
-        self.page: Page = context.new_page()
-        self._view = self.page.viewport_size
-        self.page.on("console", lambda message: self._note_console(message.type, message.text))
-        self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
-        self.page.on("request", lambda request: self._note_request(request.url))
-        self.page.on("websocket", lambda socket: self._note_request(socket.url))
-
-    def load(self) -> None:
-        self.page.goto(self._url)
-        self.page.wait_for_function("window.jupyterapp !== undefined")
-
-    def renew(self) -> None:
-        """Be as a new one, for whoever has it next."""
-        if self._view:
-            self.page.set_viewport_size(self._view)
-        self.console_errors, self.foreign_requests = [], []
-
-    def close(self) -> None:
-        self._context.close()
-
-    def _note_console(self, kind: str, text: str) -> None:
-        # JupyterLab says the latter of its own messages when a kernel is restarted or ended.
-        if kind == "error" and "Canceled future for" not in text:
-            self.console_errors.append(text)
-
-    def _note_request(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in _LOCAL_HOSTS:
-            self.foreign_requests.append(url)
-
-
 class Notebook:
-    """One notebook, open in a page that shows nothing else, with its kernel ready.
+    """One notebook, open in a page of its own, with its kernel ready.
 
     Attributes
     ----------
@@ -308,22 +243,23 @@ class Notebook:
         URLs asked of any host but this one; none of them was reached.
     """
 
-    def __init__(self, tab: _Tab, path: Path, give_back: Callable[[_Tab], object]) -> None:
-        self._tab = tab
-        self._give_back = give_back
+    def __init__(self, context: BrowserContext, url: str, path: Path) -> None:
         self.path = path
-        self.page = tab.page
-        self.console_errors = tab.console_errors
-        self.foreign_requests = tab.foreign_requests
+        self.console_errors: list[str] = []
+        self.foreign_requests: list[str] = []
+        self._context = context
+        self._url = url
         self._panel: JSHandle | None = None
-        self._open()
+        self.page: Page = context.new_page()
+        self.page.on("console", lambda message: self._note_console(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        self.page.on("request", lambda request: self._note_request(request.url))
+        self.page.on("websocket", lambda socket: self._note_request(socket.url))
 
     def load(self) -> None:
-        """Load the page again, and wait for session and kernel."""
-        self._tab.load()
-        self._open()
-
-    def _open(self) -> None:
+        """Load the page, again if need be, and wait for session and kernel."""
+        self.page.goto(self._url)
+        self.page.wait_for_function("window.jupyterapp !== undefined")
         self._panel = self.page.evaluate_handle(_limited(_OPEN, 60), self.path.name)
         self.page.wait_for_function(_HAS_NO_SPLASH)
 
@@ -380,24 +316,22 @@ class Notebook:
 
     def close(self) -> None:
         """Close the page, as one closes a browser tab: the kernel goes on."""
-        self._tab.close()
-
-    def leave(self) -> None:
-        """Close the notebook and end its kernel; the next notebook has the page, which takes long to load."""
-        from playwright.sync_api import Error
-
-        try:
-            self._evaluate(_LEAVE, timeout_seconds=10)
-            self._tab.renew()
-        except Error:
-            self.close()
-        else:
-            self._give_back(self._tab)
+        self._context.close()
 
     def _evaluate(self, script: str, value: Any = None, *, timeout_seconds: float = 60) -> Any:
         if self._panel is None:
             raise RuntimeError("The notebook is not open: call load() first.")
         return self._panel.evaluate(_limited(script, timeout_seconds), value)
+
+    def _note_console(self, kind: str, text: str) -> None:
+        # JupyterLab says the latter of its own messages when a kernel is restarted.
+        if kind == "error" and "Canceled future for" not in text:
+            self.console_errors.append(text)
+
+    def _note_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in _LOCAL_HOSTS:
+            self.foreign_requests.append(url)
 
 
 def _limited(script: str, seconds: float) -> str:
