@@ -163,10 +163,11 @@ def conflicts_about(state: Present, id: str) -> list[ConflictDocument]:
 
 def asked(state: Present, conflict: ConflictDocument) -> Question:
     """Return what people are asked about a conflict, as things are now."""
+    if conflict.target_kind not in state.kinds:
+        sentence = f"Only a later version of orchstate knows what {conflict.target_kind!r} is: decide there."
+        return Question(sentence, "Use what was wanted", "Keep what is saved")
     is_own = conflict.id == open_conflict(state, conflict.target)
-    # Of a kind that only a later version knows nothing can be shown.
-    now = state.document(conflict.target) if conflict.target_kind in state.kinds else None
-    return question(conflict, now, is_own=is_own)
+    return question(conflict, state.document(conflict.target), is_own=is_own)
 
 
 def _refused(state: State, id: str) -> Intent:
