@@ -76,6 +76,13 @@ class Entry:
             self._decoded = True
         return self._document
 
+    def last(self, kinds: Kinds) -> Document | None:
+        """Return the document as it was last seen here, deleted or not; None if it was never committed."""
+        if self.row is None:
+            return None
+        kept = [edit for edit in self.pending if edit.operation.verb != "delete"]
+        return _replay(self.row._replace(deleted=False), kept, kinds)
+
     def show(self, document: Document | None) -> None:
         """Take over a document that is known to be what a replay would give."""
         self._document = document or self.blank

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from traitlets import All
 
-from orchstate.errors import ConflictError, UnknownFieldError
+from orchstate.errors import UnknownFieldError
 from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
@@ -305,8 +305,8 @@ class Record(Live):
         entry = self._progress()
         if entry.pending:
             return "saving"
-        if entry.error:
-            return "conflict" if isinstance(entry.error, ConflictError) else "failed"
+        if entry.refused:
+            return "conflict" if entry.refused.is_waiting else "failed"
         return "saved"
 
     def _progress(self) -> Entry:

@@ -116,6 +116,9 @@ def retry(state: State, id: str) -> Receipt:
         return resolve(state, conflict, "ours")
     with state.transaction("retry"):
         for operation in refused.operations:
+            if operation.kind == ConflictDocument.kind:
+                # Somebody else has decided about it.
+                continue
             # A key that was not committed was not kept either.
             values = _without_keys(operation.set)
             _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))

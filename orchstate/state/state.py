@@ -17,7 +17,7 @@ from orchstate.models.names import check_label, check_name
 from orchstate.state import resolving
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
-from orchstate.state.decide import decider, decode
+from orchstate.state.decide import decider
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt, checked_timeout
@@ -140,9 +140,9 @@ class State(Acceptance):
         self._fetcher.fetch_id(id)
         with self._editing() as at_us:
             entry = self.view.known(id)
-            if entry is None or entry.row is None:
+            last = entry.last(self.kinds) if entry else None
+            if last is None:
                 raise self.gone(id)
-            last = decode(self.kinds, entry.row)
             last = last.model_copy(update=lost_keys(last, None))
             target, wanted = self.kinds[last.kind].prepare(last, dict(changes))
             after = target.replaced({path: wanted[path] for path in leaves(type(target)) if path in wanted})

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 Values = dict[str, Any]
-Outcome = Literal["committed", "conflict"]
+Outcome = Literal["committed", "conflict", "rejected"]
 SETTINGS = "settings"
-DEFAULTS: Values = {"temperature": None, "seed": None, "tags": ()}
+DEFAULTS: Values = {"temperature": None, "seed": None, "tags": (), "model": None, "base_url": None}
 # Settings have no name, so that nothing here mixes them up with a config.
-BLANK: Values = {"name": None, "timeout": 60_000}
-CONFLICT: Values = {"name": None}
+BLANK: Values = {"name": None, "timeout": 60_000, "policy": "last-write-wins"}
+TOGETHER = ("base_url", "model")
 
 
 class TakenError(Exception):
     """A name that another document has."""
+
+
+class GoneError(Exception):
+    """A document that never was committed."""
+
+
+class NoValuesError(Exception):
+    """Values for a document that was to be deleted."""
+
+
+class RejectedError(Exception):
+    """An edit about which nobody has to decide."""
 
 
 class Op(NamedTuple):
@@ -39,11 +51,29 @@ class Step(NamedTuple):
     after: Values | None
 
 
+class Conflict(NamedTuple):
+    """What the document of a conflict is about: what an edit met, and all that it wanted."""
+
+    met: Op
+    cause: str
+    fields: frozenset[str]
+    edits: tuple[Op, ...] = ()
+
+
+class MeetingError(Exception):
+    """An edit that cannot be applied beside what others did."""
+
+    def __init__(self, met: Op, cause: str, fields: Iterable[str] = ()) -> None:
+        super().__init__(cause)
+        self.conflict = Conflict(met, cause, frozenset(fields))
+
+
 @dataclass(eq=False)
 class Intent:
-    """An accepted edit: its steps, and up to which revision its process had seen what others did."""
+    """An accepted edit: its steps, its number, and up to which revision its process had seen others."""
 
     steps: list[Step]
+    n: int = 0
     base: int = 0
     receipt: Any = None
 
@@ -55,56 +85,118 @@ def applied(values: Values | None, op: Op) -> Values | None:
     return None if op.verb == "delete" or values is None else values | op.values
 
 
+def said(op: Op) -> Values:
+    """Return the values that an operation names: of what is made, those which are not as usual."""
+    usual = BLANK if op.id == SETTINGS else DEFAULTS
+    is_all = op.verb == "make"
+    return {path: value for path, value in op.values.items() if not is_all or value != usual.get(path)}
+
+
 class File:
     """What is committed, by whom, and what it was after each revision."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Values | None] = {}
+        self.last: dict[str, Values] = {}
         self.writers: list[tuple[str, object]] = []
         self.past: list[dict[str, Values | None]] = [{}]
 
-    def commit(self, writer: object, intent: Intent) -> Outcome:
+    def commit(self, process: Process, intent: Intent) -> Outcome:
         """Apply an edit whole, or keep it as a conflict, which is a document of its own."""
-        rows = {step.op.id: self.rows.get(step.op.id) for step in intent.steps}
-        met = [self._meets(step.op, rows[step.op.id], writer, intent.base) for step in intent.steps]
-        after = {step.op.id: self._meeting(step.op, rows[step.op.id]) for step in intent.steps}
-        after = {id: now for id, now in after.items() if now != rows[id]}
-        is_conflict = any(met) or self._takes_a_name(after)
-        if is_conflict:
-            after = {f"conflict {len(self.writers)}": CONFLICT}
+        outcome: Outcome = "committed"
+        try:
+            after = {step.op.id: self._after(step, process, intent.base) for step in intent.steps}
+            after = {id: now for id, now in after.items() if now != self.rows.get(id)}
+            self._check_names(intent.steps, after)
+        except RejectedError:
+            return "rejected"
+        except MeetingError as meeting:
+            outcome = "conflict"
+            about = meeting.conflict._replace(edits=tuple(step.op for step in intent.steps))
+            after = {process.conflict_id(intent.n): {"name": None, "about": about}}
         for id, now in after.items():
             self.rows[id] = now
-            self.writers.append((id, writer))
+            self.last |= {id: now} if now else {}
+            self.writers.append((id, process))
             self.past.append(dict(self.rows))
-        return "conflict" if is_conflict else "committed"
+        return outcome
 
-    def _meets(self, op: Op, row: Values | None, writer: object, base: int) -> bool:
+    def _after(self, step: Step, process: Process, base: int) -> Values | None:
+        op, row = step.op, self.rows.get(step.op.id)
+        is_conflict = "about" in (row or step.before or step.after or {})
+        seqs = (seq for seq, (id, by) in enumerate(self.writers, 1) if id == op.id and by is not process)
+        is_foreign = max(seqs, default=0) > base
+        if row is None:
+            return self._without_row(op, is_conflict=is_conflict)
+        if is_conflict and (op.verb == "make" or is_foreign):
+            raise RejectedError
         if op.verb == "make":
-            return row is not None and not op.is_upsert
+            if op.is_upsert:
+                return self._merged(op, BLANK if op.id == SETTINGS else DEFAULTS, row)
+            raise MeetingError(op, "name", [path for path, value in said(op).items() if row[path] != value])
+        if op.verb == "delete":
+            if is_foreign:
+                raise MeetingError(op, "changed")
+            return None
+        assert step.before
+        seen = {path for unit in units(op.values) for path in unit}
+        is_as_seen = all(row[path] == step.before[path] for path in seen)
+        return row | op.values if is_as_seen and not is_foreign else self._merged(op, step.before, row)
+
+    def _without_row(self, op: Op, *, is_conflict: bool) -> Values | None:
+        if op.verb == "make":
+            return op.values
+        if is_conflict:
+            raise RejectedError
         if op.verb == "set":
-            return row is None
-        seqs = (seq for seq, (id, by) in enumerate(self.writers, 1) if id == op.id and by is not writer)
-        return row is not None and max(seqs, default=0) > base
+            raise MeetingError(op, "deleted", op.values)
+        return None
 
-    def _meeting(self, op: Op, row: Values | None) -> Values | None:
-        if op.verb == "make" and row is not None:
-            # An upsert that meets another one says nothing of what it left as usual.
-            usual = BLANK if op.id == SETTINGS else DEFAULTS
-            return row | {path: value for path, value in op.values.items() if value != usual.get(path)}
-        return applied(row, op)
+    def _merged(self, op: Op, base: Values, row: Values) -> Values:
+        ours, after, overlaps = said(op), dict(row), list[str]()
+        for unit in units(ours):
+            named = {path: ours[path] for path in unit if path in ours}
+            if all(row[path] == value for path, value in named.items()):
+                continue
+            if any(row[path] != base.get(path) for path in unit):
+                named = {path: ours.get(path, base.get(path)) for path in unit}
+                overlaps += unit
+            after |= named
+        if overlaps and (self.rows.get(SETTINGS) or BLANK)["policy"] != "last-write-wins":
+            raise MeetingError(op, "overlap", overlaps)
+        return after
 
-    def _takes_a_name(self, after: dict[str, Values | None]) -> bool:
-        all_after = self.rows | after
-        names = Counter(values["name"] for values in all_after.values() if values and values["name"])
-        new = [now["name"] for id, now in after.items() if now and not _has_name(self.rows.get(id), now)]
-        return any(names[name] > 1 for name in new)
+    def _check_names(self, steps: Iterable[Step], after: dict[str, Values | None]) -> None:
+        everything = self.rows | after
+        names = Counter(values["name"] for values in everything.values() if values and values["name"])
+        for op in (step.op for step in steps):
+            now = after.get(op.id)
+            if now and not _has_name(self.rows.get(op.id), now) and names[now["name"]] > 1:
+                raise MeetingError(op, "name", ["name"])
+
+
+def units(paths: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return what paths are merged with: by themselves, but for those which travel together."""
+    alone = [(path,) for path in paths if path not in TOGETHER]
+    return [*alone, TOGETHER] if any(path in TOGETHER for path in paths) else alone
 
 
 class Process:
-    """One process: what is confirmed to it, its edits on their way, and what it can take back."""
+    """One process: what is confirmed to it, its edits on their way, and what it can take back.
 
-    def __init__(self, file: File) -> None:
+    Parameters
+    ----------
+    file
+        What it has open.
+    conflict_id
+        Returns the id of the conflict that its edit of a number opens.
+    """
+
+    def __init__(self, file: File, conflict_id: Callable[[int], str]) -> None:
         self.file = file
+        self.conflict_id = conflict_id
+        self.n = 0
+        self.refused: dict[int, Intent] = {}
         self.pending: list[Intent] = []
         self.done: list[Intent] = []
         self.undone: list[Intent] = []
@@ -112,6 +204,7 @@ class Process:
 
     def take_news(self) -> None:
         self.confirmed = dict(self.file.rows)
+        self.last = dict(self.file.last)
         self.cursor = len(self.file.writers)
 
     def seen(self) -> dict[str, Values]:
@@ -134,8 +227,10 @@ class Process:
         for step in intent.steps:
             if step.after and not _has_name(step.before, step.after) and names[step.after["name"]] > 1:
                 raise TakenError(step.after["name"])
-        intent.base = self.cursor
-        self.pending += [intent] if intent.steps else []
+        if intent.steps:
+            self.n += 1
+            intent.n, intent.base = self.n, self.cursor
+            self.pending.append(intent)
 
     def settle(self) -> list[tuple[Intent, Outcome]]:
         """Have everything that is on its way committed, and return what became of it."""
@@ -144,10 +239,59 @@ class Process:
         for intent, outcome in outcomes:
             if outcome != "committed":
                 for stack in (self.done, self.undone):
-                    stack[:] = [other for other in stack if other is not intent]
+                    is_there = any(other.n == intent.n for other in stack)
+                    left = [other for other in stack if other.n != intent.n]
+                    stack[:] = [_without(intent, other) for other in left] if is_there else left
+                self.refused[intent.n] = intent
         if outcomes:
             self.take_news()
         return outcomes
+
+    def again(self, ops: Iterable[Op], new_id: Callable[[str], str], *, decided: str = "") -> Intent:
+        """Return the edit that does once more what others wanted, and ends the conflict about it.
+
+        Parameters
+        ----------
+        ops
+            What is to be done, on top of what is there now.
+        new_id
+            Returns the id that a document of a name gets.
+        decided
+            Id of the conflict.
+        """
+        block = Block(self.seen())
+        if decided:
+            block.add(Step(Op("delete", decided, {}), block.seen[decided], None))
+        for op in ops:
+            now = block.seen.get(op.id)
+            if op.verb == "delete":
+                if now is not None:
+                    block.add(Step(op, now, None))
+            elif now is not None and (op.verb == "set" or _has_name(now, {"name": None} | op.values)):
+                block.set(op.id, now | op.values, is_stored=self.is_stored(op.id))
+            elif op.verb == "make":
+                if id_of(block.seen, op.values["name"]):
+                    raise TakenError(op.values["name"])
+                made = Op("make", new_id(op.values["name"]), DEFAULTS | op.values)
+                block.add(Step(made, None, made.values))
+            elif last := self._last(op.id):
+                block.add(Step(Op("make", op.id, last | op.values), None, last | op.values))
+            else:
+                raise GoneError(op.id)
+        return Intent(list(block.steps.values()))
+
+    def is_stored(self, id: str) -> bool:
+        """Whether a document is there, or is on its way there; what is as usual may be neither."""
+        pending = (step.op.id for intent in self.pending for step in intent.steps)
+        return id != SETTINGS or self.confirmed.get(id) is not None or id in pending
+
+    def _last(self, id: str) -> Values | None:
+        """Return what was last seen of a document that is deleted."""
+        last = self.last.get(id)
+        for op in (step.op for intent in self.pending for step in intent.steps):
+            if op.id == id and op.verb != "delete":
+                last = applied(last, op)
+        return last if id in self.last else None
 
     def undo(self) -> None:
         self._take_back(self.done, self.undone)
@@ -182,7 +326,7 @@ class Process:
         return Step(Op("set", id, back), now, now | back) if back else None
 
     def _is_blocked(self, back: Step, backs: Collection[Step | None], seen: dict[str, Values]) -> bool:
-        if back.after is None or _has_name(back.before, back.after):
+        if back.after is None or not back.after["name"] or _has_name(back.before, back.after):
             return False
         moving = {one.op.id for one in backs if one and not _has_name(one.before, one.after)}
         return any(back.after["name"] == seen[id]["name"] for id in seen.keys() - moving)
@@ -208,6 +352,15 @@ class Block:
         if step.after is not None:
             self.seen[id] = step.after
 
+    def set(self, id: str, after: Values, *, is_stored: bool) -> None:
+        """Give a document these values; what is not stored yet is made by it."""
+        before = self.seen[id]
+        if after == before:
+            return
+        is_there = is_stored or id in self.steps
+        op = Op("set", id, changed(before, after)) if is_there else Op("make", id, after, True)
+        self.add(Step(op, before, after))
+
     def mark(self) -> tuple[dict[str, Values], dict[str, Step]]:
         return dict(self.seen), dict(self.steps)
 
@@ -232,6 +385,21 @@ def changed(before: Values, after: Values) -> Values:
     return {path: value for path, value in after.items() if before[path] != value}
 
 
+def chosen(about: Conflict, choice: str | Values) -> list[Op]:
+    """Return what is to be done where people choose "ours", "theirs", or values, about a conflict."""
+    met, edits = about.met, [op._replace(values=said(op)) for op in about.edits]
+    if choice == "theirs":
+        return []
+    if isinstance(choice, str):
+        return edits
+    if met.verb == "delete":
+        raise NoValuesError
+    is_another = met.verb == "make" and "name" in choice
+    agreed = {path: value for path, value in said(met).items() if is_another or path not in about.fields}
+    name = {"name": met.values["name"]} if met.verb == "make" else {}
+    return [op._replace(values=name | agreed | choice) if op.id == met.id else op for op in edits]
+
+
 def by_name(seen: dict[str, Values]) -> dict[str, Values]:
     return {values["name"]: values for values in seen.values() if values["name"]}
 
@@ -243,6 +411,21 @@ def id_of(seen: dict[str, Values], name: str) -> str | None:
 def names_are_unique(rows: Iterable[Values | None]) -> bool:
     names = Counter(values["name"] for values in rows if values and values["name"])
     return all(count == 1 for count in names.values())
+
+
+def _without(refused: Intent, later: Intent) -> Intent:
+    """Return an edit as if one before it had never been: what is put back is what was there before both."""
+    for never in refused.steps:
+        later = replace(later, steps=[_as_if_never(never, step) for step in later.steps])
+    return later
+
+
+def _as_if_never(never: Step, step: Step) -> Step:
+    if not (never.before and never.after and step.before) or never.op.id != step.op.id:
+        return step
+    wanted, was = changed(never.before, never.after), step.before
+    back = {path: never.before[path] for path, value in wanted.items() if was[path] == value}
+    return step._replace(before=was | back)
 
 
 def _has_name(before: Values | None, after: Values | None) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ from state.dicts import (
     SETTINGS,
     Block,
     File,
+    GoneError,
     Intent,
+    NoValuesError,
     Op,
     Process,
     Step,
@@ -35,15 +38,18 @@ from state.dicts import (
     Values,
     by_name,
     changed,
+    chosen,
     id_of,
     names_are_unique,
+    said,
 )
 from testbed.observing import wait_until
 
 from orchstate.adoption import adopt
-from orchstate.errors import DuplicateNameError
+from orchstate.errors import DuplicateNameError, NotFoundError, ValidationError
 from orchstate.following import Options
 from orchstate.kinds import kinds_of
+from orchstate.models.conflict import conflict_id
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
 from orchstate.storage.outbox import Outbox
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.config import Config
+    from orchstate.conflicts import Conflict
     from orchstate.state.events import Event
 
 NAMES = st.sampled_from("abcd")
@@ -64,15 +71,33 @@ CHANGES = st.fixed_dictionaries(
         "temperature": st.sampled_from([None, 0.1, 0.9]),
         "seed": st.integers(0, 3),
         "tags": st.sampled_from([(), ("t",), ("t", "u")]),
+        "model": st.sampled_from([None, "m", "n"]),
+        "base_url": st.sampled_from([None, "http://127.0.0.1:1/v1"]),
     },
 )
-EDITS = st.one_of(
-    st.tuples(st.sampled_from(["create", "upsert", "update", "update"]), NAMES, CHANGES),
-    st.tuples(st.just("rename"), NAMES, NAMES),
-    st.tuples(st.just("delete"), NAMES, st.none()),
-    st.tuples(st.just("timeout"), st.just(""), st.sampled_from([5_000, 6_000, 60_000])),
-)
+TIMEOUTS = st.fixed_dictionaries({"timeout": st.sampled_from([5_000, 6_000, 60_000])})
+POLICY = st.sampled_from(["last-write-wins", "merge", "prompt"])
+POLICIES = st.fixed_dictionaries({"policy": POLICY})
+SOME_CHANGES = CHANGES.filter(bool)
+EDITS_BY_VERB = {
+    "make": st.tuples(st.sampled_from(["create", "upsert"]), NAMES, CHANGES),
+    "update": st.tuples(st.just("update"), NAMES, SOME_CHANGES),
+    "rename": st.tuples(st.just("rename"), NAMES, NAMES),
+    "delete": st.tuples(st.just("delete"), NAMES, st.none()),
+    "settings": st.tuples(st.just("settings"), st.just(""), TIMEOUTS | POLICIES),
+}
+EDITS = st.one_of(*EDITS_BY_VERB.values(), EDITS_BY_VERB["update"])
+NAMED = st.fixed_dictionaries({"name": NAMES})
+CHOICES = st.sampled_from(["ours", "theirs"]) | CHANGES | st.builds(dict.__or__, CHANGES, NAMED)
 STORES = 3
+NUMBERS = st.integers(0, STORES - 1)
+PATHS = {"timeout": "agents.timeout", "policy": "sync.conflict_resolution"}
+VERBS = {"make": "create", "set": "update", "delete": "delete"}
+ERRORS: dict[type[Exception], type[Exception]] = {
+    TakenError: DuplicateNameError,
+    GoneError: NotFoundError,
+    NoValuesError: ValidationError,
+}
 
 
 class DeafEngine(SqliteEngine):
@@ -110,7 +135,7 @@ class Peer:
         journal = Outbox.create(outboxes(self.path), store_id=engine.store_id, writer=uuid.uuid4().hex)
         options = Options(False, "memory", "me")
         self.store = Store(engine, journal, options, Secrets("memory", vault_path=self.path))
-        self.plain = Process(self.file)
+        self.plain = Process(self.file, partial(conflict_id, journal.writer))
         self.block: Block | None = None
         self.observed: dict[str, Config] = {}
         self.told: dict[str, Values] = {}
@@ -133,10 +158,13 @@ class Peer:
 
     def edit(self, verb: str, name: str, values: Any) -> None:
         """Make an edit here and in the dicts, or find it refused in both."""
+        names = sorted(by_name(self.seen()))
+        if verb in ("update", "rename", "delete") and names and name not in names:
+            # Of some other one, since it would do nothing otherwise.
+            name = names[ord(name) % len(names)]
         id = id_of(self.seen(), name)
-        if verb == "timeout":
-            receipt = self.store.settings.update(**{"agents.timeout": values})
-            self._set(SETTINGS, {"timeout": values}, receipt)
+        if verb == "settings":
+            self._set(SETTINGS, values, self.store.settings.update(**at_paths(values)))
         elif verb == "create" and id:
             with pytest.raises(DuplicateNameError):
                 self.store.configs.create("openai", name=name, **values)
@@ -160,20 +188,11 @@ class Peer:
         with pytest.raises(DuplicateNameError) if refuses else contextlib.nullcontext():
             self._set(id, wanted, config.update(**wanted))
 
-    def _set(self, id: str, values: Values, receipt: Any) -> None:
-        before = self.seen()[id]
-        after = before | values
-        if after == before:
-            return
-        is_stored = id != SETTINGS or self._has_settings()
-        verb = Op("set", id, changed(before, after)) if is_stored else Op("make", id, after, True)
-        self._submit(Step(verb, before, after), receipt)
-
-    def _has_settings(self) -> bool:
-        if self.block and SETTINGS in self.block.steps:
-            return True
-        pending = (step.op for intent in self.plain.pending for step in intent.steps)
-        return self.plain.confirmed.get(SETTINGS) is not None or any(op.id == SETTINGS for op in pending)
+    def _set(self, id: str, wanted: Values, receipt: Any) -> None:
+        block = self.block or Block(self.seen())
+        block.set(id, self.seen()[id] | wanted, is_stored=self.plain.is_stored(id))
+        if not self.block:
+            self.plain.accept(Intent([*block.steps.values()], receipt=receipt))
 
     def _submit(self, step: Step, receipt: Any = None) -> None:
         if self.block:
@@ -238,6 +257,65 @@ class Peer:
                 # What somebody else has put there since stays.
                 assert all(step.after and was[path] == step.after[path] for path in changed(was, now))
 
+    # -- conflicts --------------------------------------------------------------------------
+
+    def decide(self, number: int, choice: str | Values) -> bool:
+        """Decide about one of the open conflicts, if there is any; return whether that was possible."""
+        seen = self.seen()
+        open = sorted(id for id, values in seen.items() if "about" in values)
+        if open:
+            id = open[number % len(open)]
+            is_of_settings = seen[id]["about"].met.id == SETTINGS
+            choice = {"timeout": 6_000} if is_of_settings and not isinstance(choice, str) else choice
+            given = choice if isinstance(choice, str) else at_paths(choice)
+            return self._same(
+                lambda: self.store.conflicts[id].resolve(given), lambda: self._decided(id, choice)
+            )
+        return False
+
+    def react(self, number: int, how: str) -> None:
+        """Retry or discard an edit that was not committed, where a config tells of one."""
+        state = self.store._state
+        known = {id: state.view.known(id) for id, values in self.seen().items() if values["name"]}
+        blamed = [(id, entry.refused) for id, entry in sorted(known.items()) if entry and entry.refused]
+        if blamed:
+            id, refused = blamed[number % len(blamed)]
+            record, n = self.store.configs[id], refused.intent.n
+            self._same(getattr(record, how), lambda: self._reacted(n, how))
+
+    def _same(self, real: Callable[[], object], plain: Callable[[], Intent | None]) -> bool:
+        """Do something in both, or find it refused in both for one reason; return whether it was done."""
+        found = raised_by(real)
+        try:
+            intent = plain()
+            if intent:
+                self.plain.accept(intent)
+            wanted = None
+        except tuple(ERRORS) as error:
+            wanted = ERRORS[type(error)]
+        assert found is wanted
+        return wanted is None
+
+    def _decided(self, id: str, choice: str | Values) -> Intent:
+        return self.plain.again(chosen(self.seen()[id]["about"], choice), self._new_id, decided=id)
+
+    def _reacted(self, n: int, how: str) -> Intent | None:
+        conflict = self.plain.conflict_id(n)
+        if conflict in self.seen():
+            return self._decided(conflict, {"retry": "ours", "discard": "theirs"}[how])
+        if how == "discard":
+            return None
+        ops = [step.op for step in self.plain.refused[n].steps]
+        return self.plain.again(
+            [op._replace(values=said(op)) for op in ops if not self._is_conflict(op.id)], self._new_id
+        )
+
+    def _is_conflict(self, id: str) -> bool:
+        return "about" in self.file.last.get(id, {})
+
+    def _new_id(self, name: str) -> str:
+        return self.store.configs[name].id
+
     # -- outcomes ---------------------------------------------------------------------------
 
     def toggle(self) -> None:
@@ -295,10 +373,13 @@ class Peer:
         seen, configs = self.plain.seen(), self.store.configs
         assert {name: shown(config) for name, config in configs.items()} == by_name(seen)
         assert [configs[name].name for name in configs] == list(configs)
-        assert self.store.settings.agents.timeout == seen[SETTINGS]["timeout"]
-        assert self.store.pending == len(self.plain.pending)
+        settings = self.store.settings
+        assert settings.agents.timeout == seen[SETTINGS]["timeout"]
+        assert settings.sync.conflict_resolution == seen[SETTINGS]["policy"]
+        assert (self.store.pending, self.store._state.n) == (len(self.plain.pending), self.plain.n)
         assert (self.store.can_undo, self.store.can_redo) == (bool(self.plain.done), bool(self.plain.undone))
         self._check_told(seen)
+        self._check_conflicts(seen)
 
     def _check_told(self, seen: dict[str, Values]) -> None:
         for id, told in self.told.items():
@@ -312,6 +393,45 @@ class Peer:
         assert seqs == list(range(self.since + 1, self.since + 1 + len(seqs)))
         assert len(seqs) == self.plain.cursor - self.since
 
+    def _check_conflicts(self, seen: dict[str, Values]) -> None:
+        found = {conflict.id: self._about(conflict) for conflict in self.store.conflicts.values()}
+        about = {id: values["about"] for id, values in seen.items() if "about" in values}
+        assert found == {
+            id: (one.met.id, VERBS[one.met.verb], one.cause, one.fields, said(one.met))
+            for id, one in about.items()
+        }
+        for entry in self.store._state.view.refused():
+            assert entry.refused
+            assert not entry.refused.is_waiting or self.plain.conflict_id(entry.refused.intent.n) in about
+
+    def _about(self, conflict: Conflict) -> tuple[Any, ...]:
+        """Return what a conflict says, in the words of the dicts."""
+        target = SETTINGS if conflict.target == self.store.settings.id else conflict.target
+        words = {path: word for word, path in PATHS.items()} | {path: path for path in ("name", *DEFAULTS)}
+        fields = frozenset(words[path] for path in conflict.fields if path in words)
+        ours = {words[path]: value for path, value in conflict.ours.items() if path in words}
+        if target == SETTINGS:
+            ours.pop("name", None)
+        return target, conflict.verb, conflict.cause, fields, {path: hashable(ours[path]) for path in ours}
+
+
+def at_paths(values: Values) -> Values:
+    """Return values at the paths that they have in the store."""
+    return {PATHS.get(path, path): value for path, value in values.items()}
+
+
+def hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def raised_by(call: Callable[[], object]) -> type[Exception] | None:
+    """Return what a call raises, None if it does not."""
+    try:
+        call()
+    except tuple(ERRORS.values()) as error:
+        return type(error)
+    return None
+
 
 def shown(config: Config) -> Values:
     return {path: getattr(config, path) for path in ("name", *DEFAULTS)}
@@ -320,19 +440,48 @@ def shown(config: Config) -> Values:
 class Machine(RuleBasedStateMachine):
     """Three processes on one file, whose commits can be held up."""
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(policy=POLICY)
+    def open(self, policy: str) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.file = File()
         self.peers = [Peer(self.folder / "store.db", self.file) for _ in range(STORES)]
+        self._edit(0, ("settings", "", {"policy": policy}))
+        for name in "ab":
+            self._edit(1, ("create", name, {}))
+        for peer in self.peers:
+            peer.refresh()
 
-    @rule(number=st.integers(0, STORES - 1), edit=EDITS)
-    def edit(self, number: int, edit: Any) -> None:
+    # Rules of their own, since of all rules each run leaves some out.
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])
+    def update(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])
+    def update_another(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["make"])
+    def make(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["rename"])
+    def rename(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["delete"])
+    def delete(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    @rule(number=NUMBERS, edit=EDITS_BY_VERB["settings"])
+    def set(self, number: int, edit: Any) -> None:
+        self._edit(number, edit)
+
+    def _edit(self, number: int, edit: Any) -> None:
         self.peers[number].edit(*edit)
         self.peers[number].settle()
 
     @rule(
-        number=st.integers(0, STORES - 1),
+        number=NUMBERS,
         edits=st.lists(EDITS, min_size=1, max_size=4),
         nested=st.lists(EDITS, max_size=3),
         fails=st.booleans(),
@@ -342,22 +491,34 @@ class Machine(RuleBasedStateMachine):
         self.peers[number].transact(edits, nested, fails=fails, inner_fails=inner_fails)
         self.peers[number].settle()
 
-    @rule(number=st.integers(0, STORES - 1), how=st.sampled_from(["undo", "undo", "redo"]))
+    @rule(number=NUMBERS, how=st.sampled_from(["undo", "undo", "redo"]))
     def take_back(self, number: int, how: str) -> None:
         self.peers[number].take_back(how)
         self.peers[number].settle()
 
-    @rule(number=st.integers(0, STORES - 1))
+    @rule(number=NUMBERS, conflict=st.integers(0, 7), choice=CHOICES, is_undone=st.booleans())
+    def decide(self, number: int, conflict: int, choice: Any, is_undone: bool) -> None:
+        peer = self.peers[number]
+        if peer.decide(conflict, choice) and is_undone:
+            peer.take_back("undo")
+        peer.settle()
+
+    @rule(number=NUMBERS, config=st.integers(0, 3), how=st.sampled_from(["retry", "discard"]))
+    def react(self, number: int, config: int, how: str) -> None:
+        self.peers[number].react(config, how)
+        self.peers[number].settle()
+
+    @rule(number=NUMBERS)
     def toggle(self, number: int) -> None:
         self.peers[number].toggle()
         self.peers[number].settle()
 
-    @rule(number=st.integers(0, STORES - 1))
+    @rule(number=NUMBERS)
     def refresh(self, number: int) -> None:
         if not self.peers[number].is_held:
             self.peers[number].refresh()
 
-    @rule(number=st.integers(0, STORES - 1), how=st.sampled_from(["close", "kill"]))
+    @rule(number=NUMBERS, how=st.sampled_from(["close", "kill"]))
     def reopen(self, number: int, how: str) -> None:
         peer = self.peers[number]
         peer.reopen(getattr(peer, how))
@@ -371,7 +532,8 @@ class Machine(RuleBasedStateMachine):
         rows = {id: values for id, values in self.file.past[seq].items() if values}
         configs = {name: shown(document) for name, document in past.configs.items()}
         assert configs == by_name(rows)
-        assert past.settings.at("agents.timeout") == rows.get(SETTINGS, BLANK)["timeout"]
+        for word, path in PATHS.items():
+            assert past.settings.at(path) == rows.get(SETTINGS, BLANK)[word]
 
     @invariant()
     def every_store_shows_what_the_dicts_do(self) -> None:

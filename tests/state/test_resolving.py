@@ -177,6 +177,33 @@ def test_of_two_that_resolve_a_conflict_at_once_the_first_decides(
     assert (asking.configs["gpt"].temperature, len(asking.conflicts)) == (1.1, 0)
 
 
+def test_who_decided_second_can_make_the_edit_again_and_opens_no_conflict(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, conflict = asking.configs["gpt"], overlap(asking, other, held)
+    with asking._engine._write_mutex:
+        conflict.resolve("ours")
+        other("store.refresh(); store.conflicts[0].resolve('theirs'); store.flush()")
+    asking.flush()
+    assert (gpt.sync_state, gpt.temperature) == ("failed", 1.5)
+    gpt.retry()
+    asking.flush()
+    assert (gpt.sync_state, gpt.temperature, len(asking.conflicts)) == ("saved", 0.9, 0)
+
+
+def test_what_comes_back_by_a_decision_has_its_last_values_also_those_on_their_way(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, conflict = asking.configs["gpt"], overlap(asking, other, held)
+    with asking._engine._write_mutex:
+        gpt.seed = 5
+        gpt.delete()
+        conflict.resolve("ours")
+    asking.flush()
+    again = asking.configs["gpt"]
+    assert (again.temperature, again.top_p, again.seed) == (0.9, 0.5, 5)
+
+
 def test_all_conflicts_can_be_ended_alike(asking: Store, other: Kernel, held: Callable[[], None]) -> None:
     overlap(asking, other, held)
     with pytest.raises(ValidationError, match=r"'mine' does not fit all of them"):
