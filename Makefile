@@ -12,10 +12,8 @@ LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
-# What a busy machine does no harm runs beside each other, in more processes than there are cores, since it often
-# waits; what has a browser, a keyring or a server of its own runs one after the other.
-BESIDE := -n 4 --dist worksteal -m "not browser and not keyring and not llm and not long"
-APART := $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
+# In more processes than there are cores, since tests often wait; conftest.py says what has to be in one of them.
+BESIDE := -n 4 --dist loadgroup
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
@@ -34,13 +32,10 @@ lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 	@$(BIN)/orchstate lab $(ARGS)
 
 test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
-	@# Where ARGS choose tests, one of the two may be left with none, which is status 5; but not both.
-	@none=; \
-	$(PYTEST) $(BESIDE) $(ARGS) || { none=$$?; [ $$none -eq 5 ]; } && \
-	{ $(PYTEST) $(APART) $(ARGS) || [ "$$?$$none" = 5 ]; }
+	$(PYTEST) $(BESIDE) $(NBVAL) -m "not long" $(ARGS)
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
-	$(PYTEST) -n 4 --dist worksteal -m $(FAST) $(ARGS)
+	$(PYTEST) $(BESIDE) -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes
 	$(PYTEST) -m long --timeout=3600 $(ARGS)

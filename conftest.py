@@ -53,10 +53,21 @@ def _things_for_docstrings(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the cells of notebooks, before anything chooses tests by their marks."""
+    """Mark the cells of notebooks, and have what runs apart be the first that is begun.
+
+    Where tests run in several processes, those with a page, a keyring or a server are all in one
+    of them, one after the other. They take longest, since they wait for what people would see.
+    """
     for item in items:
         if _is_cell(item):
             item.add_marker("notebook")
+        if _is_apart(item):
+            item.add_marker(pytest.mark.xdist_group("apart"))
+    items.sort(key=lambda item: not _is_apart(item))
+
+
+def _is_apart(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in ("browser", "keyring", "llm", "notebook"))
 
 
 def _is_cell(item: pytest.Item) -> bool:
@@ -70,4 +81,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         store = Path(item.config.stash[_folder].name, item.path.stem, "store.db")
         store.parent.mkdir(exist_ok=True)
         os.environ["ORCHSTATE_STORE"] = str(store)
+    elif "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "setpriority") and not _is_apart(item):
+        # A page that is waited for goes first.
+        os.setpriority(os.PRIO_PROCESS, 0, 10)
     return (yield)

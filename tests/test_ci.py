@@ -41,11 +41,8 @@ def _with_both_pythons(folder: Path) -> str:
         "/ruff format --check",
         "/mypy",
         "/mkdocs build --strict",
-        '.venv/bin/python -m pytest -n 4 --dist worksteal -m "not browser and not keyring and not llm '
-        'and not long"',
-        ".venv/bin/python -m pytest --nbval --nbval-current-env "
-        "--nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg "
-        '-m "(browser or keyring or llm or notebook) and not long"',
+        ".venv/bin/python -m pytest -n 4 --dist loadgroup --nbval --nbval-current-env "
+        '--nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg -m "not long"',
     ],
 )
 def test_it_runs_every_step_once(tmp_path: Path, step: str) -> None:

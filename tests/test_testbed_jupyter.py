@@ -40,6 +40,12 @@ def notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Notebook]:
     opened.close()
 
 
+@pytest.fixture(scope="module")
+def shared(lab: Lab) -> Notebook:
+    """One that several tests add cells to."""
+    return lab.notebook(name="shared.ipynb")
+
+
 SLIDER = "import ipywidgets\nslider = ipywidgets.IntSlider(5, description='speed')\nslider"
 
 
@@ -49,21 +55,21 @@ class TestNotebook:
         assert notebook.run(1) == "2"
         assert notebook.run_code("print('one')\n'two'") == "one\n'two'"
 
-    def test_a_cell_that_raises_raises_here(self, notebook: Notebook) -> None:
+    def test_a_cell_that_raises_raises_here(self, shared: Notebook) -> None:
         with pytest.raises(CellError, match="ZeroDivisionError: division by zero"):
-            notebook.run_code("1 / 0")
-        assert "ZeroDivisionError" in notebook.run_code("1 / 0", check=False)
+            shared.run_code("1 / 0")
+        assert "ZeroDivisionError" in shared.run_code("1 / 0", check=False)
 
-    def test_a_cell_that_never_ends_is_given_up(self, notebook: Notebook) -> None:
+    def test_a_cell_that_never_ends_is_given_up(self, shared: Notebook) -> None:
         from playwright.sync_api import Error
 
         with pytest.raises(Error, match=r"not done within 0\.3 s"):
-            notebook.run_code("import time; time.sleep(1)", timeout_seconds=0.3)
+            shared.run_code("import time; time.sleep(1)", timeout_seconds=0.3)
 
-    def test_the_kernel_is_this_python_with_the_given_environment(self, notebook: Notebook) -> None:
-        assert notebook.run_code("import os, sys; print(sys.executable)").strip() == sys.executable
-        assert notebook.run_code("os.environ['TESTBED_GREETING']") == "'hello'"
-        assert notebook.run_code("os.environ.get('ORCHSTATE_STORE', 'none of ours')") == "'none of ours'"
+    def test_the_kernel_is_this_python_with_the_given_environment(self, shared: Notebook) -> None:
+        assert shared.run_code("import os, sys; print(sys.executable)").strip() == sys.executable
+        assert shared.run_code("os.environ['TESTBED_GREETING']") == "'hello'"
+        assert shared.run_code("os.environ.get('ORCHSTATE_STORE', 'none of ours')") == "'none of ours'"
 
     def test_a_slider_moved_on_the_page_moves_in_the_kernel(self, notebook: Notebook) -> None:
         notebook.run_code(SLIDER)
@@ -89,20 +95,20 @@ class TestNotebook:
         expect(notebook.page.locator(".widget-readout")).to_have_count(0)
         other.close()
 
-    def test_a_restarted_kernel_has_forgotten(self, notebook: Notebook) -> None:
-        notebook.run_code("memory = 1")
-        notebook.restart_kernel()
-        assert notebook.run_code("'memory' in globals()") == "False"
+    def test_a_restarted_kernel_has_forgotten(self, shared: Notebook) -> None:
+        shared.run_code("memory = 1")
+        shared.restart_kernel()
+        assert shared.run_code("'memory' in globals()") == "False"
 
-    def test_a_reloaded_page_finds_the_same_kernel(self, notebook: Notebook) -> None:
-        notebook.run_code("memory = 1")
-        notebook.load()
-        assert notebook.run_code("memory") == "1"
+    def test_a_reloaded_page_finds_the_same_kernel(self, shared: Notebook) -> None:
+        shared.run_code("memory = 1")
+        shared.load()
+        assert shared.run_code("memory") == "1"
 
-    def test_a_saved_notebook_holds_the_state_of_its_widgets(self, notebook: Notebook) -> None:
-        notebook.run_code("ipywidgets_password = __import__('ipywidgets').Password(value='leaked')")
-        notebook.run_code("ipywidgets_password")
-        assert "leaked" in notebook.save().read_text().partition('"widgets"')[2]
+    def test_a_saved_notebook_holds_the_state_of_its_widgets(self, shared: Notebook) -> None:
+        shared.run_code("ipywidgets_password = __import__('ipywidgets').Password(value='leaked')")
+        shared.run_code("ipywidgets_password")
+        assert "leaked" in shared.save().read_text().partition('"widgets"')[2]
 
     def test_a_shipped_notebook_is_opened_as_a_copy(
         self, lab: Lab, notebook: Notebook, tmp_path: Path

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
+from testbed.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,13 @@ class Desk:
         self.lab = lab
         self.store = store
         self.notebooks: list[Notebook] = []
+        self._others: list[Kernel] = []
+
+    def elsewhere(self) -> Kernel:
+        """Return another process that has the store and `gpt`, without a page; no notebook, but quicker."""
+        opening = f"import orchstate; store = orchstate.open({str(self.store)!r}); gpt = store.configs['gpt']"
+        self._others.append(Kernel(opening))
+        return self._others[-1]
 
     def notebook(self, *cells: str, name: str = "first.ipynb") -> Notebook:
         """Open a notebook with the store and these cells, and run it."""
@@ -70,6 +78,8 @@ class Desk:
 
     def leave(self) -> None:
         """Close the pages and end the kernels."""
+        for other in self._others:
+            other.kill()
         for notebook in self.notebooks:
             notebook.run_code("store.close()", check=False)
             notebook.close()

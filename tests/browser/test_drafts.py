@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import asked, begin, eventually
+from tests.browser.desk import Form, asked, begin, eventually
 
 if TYPE_CHECKING:
     from testbed.jupyter import Notebook
 
-    from tests.browser.desk import Desk, Form
+    from tests.browser.desk import Desk
 
 # Written and left at once, before the page hears anything of the kernel.
 _IN_NO_TIME = """it => {
@@ -38,9 +38,9 @@ def model_is(notebook: Notebook, model: str) -> None:
 
 def test_what_is_half_typed_stays_when_the_same_field_is_changed_in_another_notebook(desk: Desk) -> None:
     first, form = desk.gpt_form()
-    second = desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
+    elsewhere = desk.elsewhere()
     type_into(form, "Model", "my-own-")
-    second.run_code("gpt.model = 'theirs'; store.flush()")
+    elsewhere("gpt.model = 'theirs'; store.flush()")
     form.shows("Changed to 'theirs' elsewhere while you were typing. Enter keeps yours.")
     first.screenshot("form-overtaken", of=form.root)
     form.root.page.keyboard.type("model", delay=60)
@@ -67,9 +67,9 @@ def test_who_was_overtaken_decides_and_leaving_the_field_does_not(
     desk: Desk, button: str, temperature: float
 ) -> None:
     notebook, form = desk.gpt_form()
-    second = desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
+    elsewhere = desk.elsewhere()
     type_into(form, "Temperature", "1.5")
-    second.run_code("gpt.temperature = 0.7; store.flush()")
+    elsewhere("gpt.temperature = 0.7; store.flush()")
     form.shows("Changed to '0.7' elsewhere while you were typing.")
     form.entry("Name").focus()
     notebook.page.wait_for_timeout(300)
@@ -98,19 +98,19 @@ def test_a_field_that_has_the_focus_and_was_not_touched_follows(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("leave_with", ["Enter", "Tab"])
-@pytest.mark.parametrize("delay_ms", [0, 5, 120])
-def test_however_quickly_it_is_typed_the_text_is_saved_whole(
-    desk: Desk, leave_with: str, delay_ms: int
-) -> None:
-    notebook, form = desk.gpt_form()
-    type_into(form, "Model", "a-model-of-my-own", delay_ms=delay_ms)
-    if leave_with == "Tab":
-        # Nobody is at the next key before the last one has reached the kernel of this machine.
-        notebook.page.wait_for_timeout(120)
-    form.entry("Model").press(leave_with)
-    model_is(notebook, "a-model-of-my-own")
-    models = asked(notebook, "(store.flush(), store.history.revisions('gpt')['model'].tolist())[1]")
-    assert models == ["gpt-5.4-mini", "a-model-of-my-own"]
+def test_however_quickly_it_is_typed_the_text_is_saved_whole(desk: Desk, leave_with: str) -> None:
+    notebook = desk.notebook()
+    for number, delay_ms in enumerate((0, 5, 120)):
+        notebook.run_code(f"gpt = store.configs.create('openai', name='gpt {number}', model='m'); gpt.form()")
+        form = Form(notebook.page.locator(".orch-form").nth(number))
+        type_into(form, "Model", "a-model-of-my-own", delay_ms=delay_ms)
+        if leave_with == "Tab":
+            # Nobody is at the next key before the last one has reached the kernel of this machine.
+            notebook.page.wait_for_timeout(120)
+        form.entry("Model").press(leave_with)
+        model_is(notebook, "a-model-of-my-own")
+        models = asked(notebook, "(store.flush(), store.history.revisions(gpt.name)['model'].tolist())[1]")
+        assert models == ["m", "a-model-of-my-own"]
 
 
 def test_typing_in_the_middle_goes_on_there(desk: Desk) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import Form, focused
+from tests.browser.desk import Desk, Form, focused
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator
-    from testbed.jupyter import Notebook
+    from collections.abc import Iterator
 
-    from tests.browser.desk import Desk
+    from playwright.sync_api import Locator
+    from testbed.jupyter import Lab, Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -100,6 +100,24 @@ def names_by_role(notebook: Notebook) -> dict[str, list[str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def looked_at(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Notebook, Form]]:
+    """A form in which everything is shown; tests that only look at it share it."""
+    desk = Desk(lab, tmp_path_factory.mktemp("looks") / "store.db")
+    yield open_form(desk)
+    desk.check_pages()
+    desk.leave()
+
+
+@pytest.fixture
+def seen(looked_at: tuple[Notebook, Form]) -> Iterator[tuple[Notebook, Form]]:
+    """The same, at full width and in light colours at the end."""
+    yield looked_at
+    notebook, _form = looked_at
+    notebook.page.set_viewport_size({"width": 1400, "height": 900})
+    notebook.set_theme("JupyterLab Light")
+
+
 def open_form(desk: Desk) -> tuple[Notebook, Form]:
     notebook = desk.notebook(_SETUP, "store.form()")
     form = Form(notebook.page.locator(".orch-store").first)
@@ -117,16 +135,14 @@ def pictures(notebook: Notebook, form: Form, name: str) -> None:
         form.root.scroll_into_view_if_needed()
         notebook.page.wait_for_timeout(300)
         notebook.screenshot(f"form-{name}-{text}", of=form.root)
-    notebook.page.set_viewport_size({"width": 1400, "height": 900})
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_everything_can_be_read_in_light_and_dark(desk: Desk, theme: str) -> None:
-    notebook, form = open_form(desk)
+def test_everything_can_be_read_in_light_and_dark(seen: tuple[Notebook, Form], theme: str) -> None:
+    notebook, form = seen
     notebook.set_theme(f"JupyterLab {theme}")
     pictures(notebook, form, theme.lower())
     contrasts: dict[str, float] = notebook.page.evaluate(_CONTRASTS)
-    notebook.set_theme("JupyterLab Light")
     kinds = {name.split()[1] for name in contrasts}
     assert kinds >= {
         "DIV:",
@@ -154,8 +170,8 @@ def test_everything_can_be_read_where_nothing_is_known_of_the_colours(
     assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
-def test_nothing_is_wider_than_its_cell_at_any_width(desk: Desk) -> None:
-    notebook, form = open_form(desk)
+def test_nothing_is_wider_than_its_cell_at_any_width(seen: tuple[Notebook, Form]) -> None:
+    notebook, form = seen
     for width in (1400, 700, 480):
         notebook.page.set_viewport_size({"width": width, "height": 900})
         notebook.page.wait_for_timeout(200)
@@ -163,8 +179,8 @@ def test_nothing_is_wider_than_its_cell_at_any_width(desk: Desk) -> None:
         assert sizes["inner"] <= sizes["outer"] + 1, f"at {width}"
 
 
-def test_the_list_is_beside_the_form_and_above_it_where_there_is_no_room(desk: Desk) -> None:
-    notebook, form = open_form(desk)
+def test_the_list_is_beside_the_form_and_above_it_where_there_is_no_room(seen: tuple[Notebook, Form]) -> None:
+    notebook, form = seen
     places = []
     for width in (1400, 700):
         notebook.page.set_viewport_size({"width": width, "height": 900})
@@ -175,8 +191,8 @@ def test_the_list_is_beside_the_form_and_above_it_where_there_is_no_room(desk: D
     assert places == [False, True]
 
 
-def test_the_focus_can_be_seen_wherever_it_is(desk: Desk) -> None:
-    notebook, form = open_form(desk)
+def test_the_focus_can_be_seen_wherever_it_is(seen: tuple[Notebook, Form]) -> None:
+    notebook, form = seen
     form.root.get_by_role("button", name="+ New").focus()
     unseen, reached = [], []
     while notebook.page.evaluate("document.activeElement.closest('.orch') !== null"):
@@ -189,8 +205,8 @@ def test_the_focus_can_be_seen_wherever_it_is(desk: Desk) -> None:
     assert unseen == []
 
 
-def test_every_control_has_a_name_of_its_own_for_those_who_cannot_see_it(desk: Desk) -> None:
-    notebook, _form = open_form(desk)
+def test_every_control_has_a_name_of_its_own_for_those_who_cannot_see_it(seen: tuple[Notebook, Form]) -> None:
+    notebook, _form = seen
     found = names_by_role(notebook)
     assert set(found) >= {"button", "combobox", "textbox", "link"}
     assert [role for role, names in found.items() if "" in names] == []
@@ -198,16 +214,16 @@ def test_every_control_has_a_name_of_its_own_for_those_who_cannot_see_it(desk: D
     assert {"Temperature", "Model", "API key", "Seed"} <= {*found["textbox"], *found["combobox"]}
 
 
-def test_what_only_the_mouse_can_move_is_not_in_the_way_of_the_keyboard(desk: Desk) -> None:
-    notebook, form = open_form(desk)
+def test_what_only_the_mouse_can_move_is_not_in_the_way_of_the_keyboard(seen: tuple[Notebook, Form]) -> None:
+    notebook, form = seen
     assert form.handle("Temperature").evaluate("it => (it.focus(), document.activeElement === it)") is False
     assert "slider" not in names_by_role(notebook)
     expect(form.entry("Temperature")).to_be_editable()
 
 
-def test_fields_and_hints_end_at_one_line(desk: Desk) -> None:
+def test_fields_and_hints_end_at_one_line(seen: tuple[Notebook, Form]) -> None:
     """Of rows that have all parts: a name alone, a key with its button, a field that can be unset."""
-    _, form = open_form(desk)
+    _, form = seen
     ends = set()
     for label in ("Name", "API key", "Model", "Temperature"):
         row = form.field(label)
@@ -225,8 +241,8 @@ def _place(button: Locator, root: Locator) -> tuple[float, ...]:
     return inner["x"] - outer["x"], inner["y"] - outer["y"], inner["width"], inner["height"]
 
 
-def test_asking_before_a_deletion_moves_no_button(desk: Desk) -> None:
-    notebook, form = open_form(desk)
+def test_asking_before_a_deletion_moves_no_button(seen: tuple[Notebook, Form]) -> None:
+    notebook, form = seen
     for width in (1400, 700, 420):
         notebook.page.set_viewport_size({"width": width, "height": 1800})
         notebook.page.wait_for_timeout(200)

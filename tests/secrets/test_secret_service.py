@@ -58,11 +58,7 @@ def run(statement: str, environment: Mapping[str, str], folder: Path, *, typed: 
 
 
 def _delete_all() -> None:
-    """Empty our part of the keyring over one connection.
-
-    GNOME Keyring (42.1, and up to 50) aborts once in many thousand connections, when one is
-    served before the daemon has taken note of its client, so tests open no more than they need.
-    """
+    """Empty our part of the keyring over one connection; each may be the one at which the daemon ends."""
     with secretstorage.dbus_init() as connection:
         for item in list(secretstorage.search_items(connection, {"service": "orchstate"})):
             item.delete()

@@ -122,7 +122,12 @@ class SecretService:
         # Where containers withhold CAP_IPC_LOCK, the installed program, which asks for it in its
         # file capabilities, may not even start. A copy has none and gets along without.
         program = shutil.copy(shutil.which("gnome-keyring-daemon") or "", self._folder / "gnome-keyring")
-        script = f"exec {shlex.quote(str(program))} --foreground --components=secrets --unlock < password"
+        # GNOME Keyring (42.1, and up to 50) aborts once in many thousand connections, when one is served
+        # before the daemon has taken note of its client. Then it is started again, as systemd does.
+        run = f"{shlex.quote(str(program))} --foreground --components=secrets --unlock < password"
+        script = (
+            f"trap 'kill $!; wait $!; exit' TERM; while :; do {run} & wait $!; [ $? = 134 ] || exit; done"
+        )
         return Guarded(
             ["sh", "-c", script],
             environment=self.environment,
