@@ -55,18 +55,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the cells of notebooks, and what runs apart, before anything chooses tests by their marks.
 
     Where tests run in several processes, those with a page, a keyring or a server are all in one
-    of them, one after the other.
+    of them, one after the other. It is what begins, since of groups of tests the largest does.
     """
     if _is_cell(item):
         item.add_marker("notebook")
     if _is_apart(item):
         item.add_marker(pytest.mark.xdist_group("apart"))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what runs apart: it takes longest, since it waits for what people would see."""
-    items.sort(key=lambda item: not _is_apart(item))
 
 
 def _is_apart(item: pytest.Item) -> bool:
