@@ -61,7 +61,9 @@ def merge(
             # They did the same, perhaps with more that belongs to it, which we knew nothing of.
             continue
         ours_now = {path: ours.get(path, base.get(path)) for path in unit}
-        they_changed = any(not is_same(theirs.get(path), base.get(path)) for path in unit)
+        # What both have changed alike parts nobody: two that make a config of one provider at once.
+        differing = [path for path in unit if path not in ours or not is_same(theirs.get(path), ours[path])]
+        they_changed = any(not is_same(theirs.get(path), base.get(path)) for path in differing)
         if they_changed and any(not is_same(theirs.get(path), ours_now[path]) for path in unit):
             overlaps += unit
         # Without a change of theirs only what we touched is written; with one, the unit travels whole.

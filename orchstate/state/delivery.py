@@ -100,7 +100,8 @@ class Delivery:
         self._last: _Item | None = None
         self._is_running = False
         self._round: _Round | None = None
-        self._is_woken = False
+        # The loop that has a call to come; one that has ended keeps no other from being called.
+        self._woken: asyncio.AbstractEventLoop | None = None
         self.own()
 
     def own(self) -> None:
@@ -114,8 +115,8 @@ class Delivery:
         loop = running_loop()
         if loop is not None and loop is not self._loop and threading.get_ident() == self._owner_id:
             self._loop = loop
-            # The one before may have stopped with a call in it.
-            self._is_woken = False
+            # What has arrived since the one before has ended has woken nobody.
+            loop.call_soon(self._arrive, loop)
 
     @property
     def is_owner(self) -> bool:
@@ -194,18 +195,16 @@ class Delivery:
     def wake(self) -> None:
         """Have the owner's loop catch up soon; from any thread."""
         loop = self._loop
-        if loop is None or self._is_woken:
+        if loop is None or self._woken is loop:
             return
-        self._is_woken = True
-        try:
-            loop.call_soon_threadsafe(self._arrive)
-        except RuntimeError:
-            # The loop is closed; the next access delivers.
-            self._is_woken = False
-            self._loop = None
+        self._woken = loop
+        # One that is closed calls nobody: the next access delivers, or the next loop.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._arrive, loop)
 
-    def _arrive(self) -> None:
-        self._is_woken = False
+    def _arrive(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._woken is loop:
+            self._woken = None
         self._catch_up()
 
 

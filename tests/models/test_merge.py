@@ -47,6 +47,15 @@ def test_a_group_is_never_mixed(base: Any, ours: Any, theirs: Any) -> None:
         assert any(is_same(of_group[0], side) for side in of_group[1:])
 
 
+def test_what_both_changed_alike_parts_no_group() -> None:
+    group = [frozenset({"provider", "model"})]
+    nothing, theirs = {"provider": None, "model": None}, {"provider": "openai", "model": None}
+    ours = {"provider": "openai", "model": "m"}
+    assert merge(nothing, ours, theirs, group).overlaps == ()
+    assert merge(nothing, ours, theirs | {"model": "n"}, group).overlaps == ("model", "provider")
+    assert merge(nothing, ours, theirs | {"provider": "ollama"}, group).overlaps == ("model", "provider")
+
+
 @given(documents, changes, changes)
 def test_ours_wins_an_overlap_and_it_is_named(base: Any, ours: Any, theirs: Any) -> None:
     ours, theirs = effective(base, ours), effective(base, theirs)

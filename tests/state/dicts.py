@@ -158,7 +158,8 @@ class File:
             named = {path: ours[path] for path in unit if path in ours}
             if all(row[path] == value for path, value in named.items()):
                 continue
-            if any(row[path] != base.get(path) for path in unit):
+            alike = [path for path, value in named.items() if row[path] == value]
+            if any(row[path] != base.get(path) for path in unit if path not in alike):
                 named = {path: ours.get(path, base.get(path)) for path in unit}
                 overlaps += unit
             after |= named

@@ -13,6 +13,7 @@ from contract.notes import ME
 from testbed.observing import changes_of, wait_until
 
 from orchstate.models.intent import Intent, Operation
+from orchstate.state.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -388,6 +389,45 @@ def test_a_change_elsewhere_is_told_by_a_loop_that_only_sleeps(disk: Store, othe
 
     late_ms = asyncio.run(idle())
     print(f"told {late_ms:.1f} ms after the other process had flushed")
+
+
+def test_what_arrives_while_no_loop_runs_is_delivered_by_the_next_one() -> None:
+    caught_up: list[str] = []
+    delivery = Delivery(lambda: caught_up.append("caught up"))
+
+    async def serve() -> int:
+        delivery.attach()
+        await asyncio.sleep(0.01)
+        return len(caught_up)
+
+    assert asyncio.run(serve()) == 1
+    # The loop is closed: this wakes nobody.
+    delivery.wake()
+    assert asyncio.run(serve()) == 2
+
+
+def test_a_loop_that_was_woken_and_never_ran_again_keeps_no_other_from_being_woken() -> None:
+    caught_up: list[str] = []
+    delivery = Delivery(lambda: caught_up.append("woken"))
+
+    async def attach() -> None:
+        delivery.attach()
+        await asyncio.sleep(0)
+
+    stopped = asyncio.new_event_loop()
+    stopped.run_until_complete(attach())
+    delivery.wake()
+
+    async def serve() -> None:
+        delivery.attach()
+        await asyncio.sleep(0.01)
+        caught_up.clear()
+        delivery.wake()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(serve())
+    stopped.close()
+    assert caught_up == ["woken"]
 
 
 def test_one_loop_after_another_is_served(disk: Store, other: Kernel) -> None:
