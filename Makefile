@@ -12,8 +12,10 @@ LAB := .[lab,openai,anthropic,ollama]
 PYTEST := $(BIN)/python -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 FAST := "not browser and not keyring and not llm and not crash and not long"
-# In more processes than there are cores, since tests often wait; conftest.py says what has to be in one of them.
-BESIDE := -n 4 --dist loadgroup
+# Tests with a browser, a keyring or a server of its own run one after the other, and mostly wait for what people
+# would see. The others run beside them and beside each other, in more processes than there are cores, and give way.
+APART := $(PYTEST) $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
+BESIDE := nice $(PYTEST) -n 4 --dist worksteal
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
@@ -32,10 +34,16 @@ lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 	@$(BIN)/orchstate lab $(ARGS)
 
 test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
-	$(PYTEST) $(BESIDE) $(NBVAL) -m "not long" $(ARGS)
+	@mkdir -p artifacts
+	@$(BESIDE) -m "not browser and not keyring and not llm and not long" $(ARGS) >artifacts/beside.log 2>&1 & \
+	beside=$$!; \
+	$(APART) $(ARGS); apart=$$?; \
+	echo "Waiting for the other tests, which run at the same time ..."; \
+	wait $$beside; beside=$$?; cat artifacts/beside.log; \
+	case $$apart$$beside in 00 | 05 | 50) ;; *) exit 1 ;; esac  # 5: ARGS left it no test.
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing
-	$(PYTEST) $(BESIDE) -m $(FAST) $(ARGS)
+	$(BESIDE) -m $(FAST) $(ARGS)
 
 test-long: $(VENV)/.test system  ## Run the tests that take minutes
 	$(PYTEST) -m long --timeout=3600 $(ARGS)

@@ -51,20 +51,12 @@ def _things_for_docstrings(
         yield
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the cells of notebooks, and what runs apart, before anything chooses tests by their marks.
-
-    Where tests run in several processes, those with a page, a keyring or a server are all in one
-    of them, one after the other. It is what begins, since of groups of tests the largest does.
-    """
-    if _is_cell(item):
-        item.add_marker("notebook")
-    if _is_apart(item):
-        item.add_marker(pytest.mark.xdist_group("apart"))
-
-
-def _is_apart(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(mark) for mark in ("browser", "keyring", "llm", "notebook"))
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cells of notebooks, before anything chooses tests by their marks."""
+    for item in items:
+        if _is_cell(item):
+            item.add_marker("notebook")
 
 
 def _is_cell(item: pytest.Item) -> bool:
@@ -78,7 +70,4 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         store = Path(item.config.stash[_folder].name, item.path.stem, "store.db")
         store.parent.mkdir(exist_ok=True)
         os.environ["ORCHSTATE_STORE"] = str(store)
-    elif "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "setpriority") and not _is_apart(item):
-        # A page that is waited for goes first.
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
     return (yield)

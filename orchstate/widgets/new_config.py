@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from orchstate.providers.definition import ProviderDefinition
     from orchstate.store import Store
 
-_WAIT_FOR_TEXT_S: Final = 0.1
+# When it arrives, nothing is waited for any more; a busy machine needs a while for it.
+_WAIT_FOR_TEXT_S: Final = 0.5
 
 
 class NewConfig:

@@ -87,11 +87,11 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_has_saved(vault: VaultSt
 def _kill_a_writer(vault: VaultStore, first: int, *, after_s: float) -> int:
     """Start a writer, kill it as it writes, and return the last number that it said was saved."""
     process = start(FOR_EVER, vault, str(first))
-    assert process.stdout is not None
-    said = process.stdout.readline()
-    time.sleep(after_s)
-    process.kill()
-    rest, complaint = process.communicate(timeout=60)
-    assert said, complaint
+    with process:
+        assert process.stdout is not None
+        said = [process.stdout.readline()]
+        time.sleep(after_s)
+        process.kill()
+        said += process.stdout.readlines()
     # The last line may have been cut off by the kill; a number counts once its line is whole.
-    return [int(line) for line in (said + rest).splitlines(keepends=True) if line.endswith("\n")][-1]
+    return [int(line) for line in said if line.endswith("\n")][-1]

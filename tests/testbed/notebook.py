@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from jupyter_client.manager import KernelManager
@@ -26,8 +28,10 @@ class Notebook:
     """
 
     def __init__(self, setup: str = "", *, environment: Mapping[str, str] | None = None) -> None:
-        # Sockets in the file system: nothing listens on a port.
-        self._manager = KernelManager(kernel_name="python3", transport="ipc")
+        # Sockets in the file system, in a folder of its own: nothing listens on a port.
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
+        file = str(Path(self._folder.name, "kernel.json"))
+        self._manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=file)
         self._manager.start_kernel(env={**os.environ, **(environment or {})})
         self._client = self._manager.blocking_client()
         self._client.start_channels()
@@ -74,6 +78,7 @@ class Notebook:
         """End the kernel at once."""
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

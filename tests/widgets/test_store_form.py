@@ -73,7 +73,8 @@ class TestEmpty:
         async def press_only() -> list[str]:
             with open(":memory:") as store:
                 press_enter(cast("StoreForm", store.form()))
-                await asyncio.sleep(0.2)
+                while not store.configs:
+                    await asyncio.sleep(0.05)
                 return list(store.configs)
 
         assert asyncio.run(press_only()) == ["anthropic"]
