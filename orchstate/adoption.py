@@ -67,7 +67,12 @@ def _waiting(outbox: Outbox, engine: SqliteEngine) -> int:
         done = engine.applied(outbox.writer)
     finally:
         outbox.close(keep=True)
-    return sum(intent.n > done for intent in intents)
+    return sum(intent.n > done and not _is_note(intent) for intent in intents)
+
+
+def _is_note(intent: Intent) -> bool:
+    """Whether it changes nothing, but has a revision be kept that a result refers to."""
+    return all(operation.verb == "pin" for operation in intent.operations)
 
 
 def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:

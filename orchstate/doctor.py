@@ -12,12 +12,11 @@ from orchstate import __version__
 from orchstate.errors import OrchstateError, SecretError, StoreError
 from orchstate.exchange.packages import core_packages, is_installed, missing_packages, try_version
 from orchstate.findings import Finding, kept, lost, place
-from orchstate.locks import FileLock
 from orchstate.opening import open as open_store
 from orchstate.opening import resolve, vault_path
 from orchstate.providers.registry import Registry
 from orchstate.secrets.secrets import Secrets
-from orchstate.storage.outbox import SUFFIX, Scan, scan, store_of
+from orchstate.storage.outbox import SUFFIX, Scan, is_held, scan, store_of
 from orchstate.storage.placement import has_wal_fix, journal_mode
 from orchstate.storage.presence import outboxes
 from orchstate.storage.sqlite import SqliteEngine
@@ -153,7 +152,9 @@ def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
     """
     for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
         try:
-            found, is_alive = scan(file.read_bytes()), _is_locked(file)
+            found = scan(file.read_bytes())
+            # What is not there any more was just taken over.
+            is_alive = is_held(file) or not file.exists()
         except OSError as error:
             yield Finding("warning", "outbox", f"{file.name} cannot be read ({error.strerror}).")
             continue
@@ -191,18 +192,6 @@ def _stranded(path: Path, file: Path, count: int, *, is_alive: bool) -> Finding:
     if is_alive:
         step += " Or save what the notebook sees, before it ends: store.export('setup.json')."
     return Finding("problem", "outbox", message, step)
-
-
-def _is_locked(file: Path) -> bool:
-    lock = FileLock(file, must_exist=True)
-    try:
-        if not lock.try_acquire():
-            return True
-    except FileNotFoundError:
-        # Somebody has just taken it over.
-        return True
-    lock.release()
-    return False
 
 
 def _store(path: Path, secrets: Secrets) -> Iterator[Finding]:

@@ -240,7 +240,7 @@ def _open_new(path: Path | None, options: Options) -> Store:
     engine = SqliteEngine(path, read_only=options.read_only)
     journal: Any = None
     try:
-        is_long = path is not None and _is_long(path, engine, options)
+        is_long = path is not None and _is_long(path, engine)
         if is_long:
             engine.check_clock()
             engine.loading.expect()
@@ -264,10 +264,9 @@ def _open_new(path: Path | None, options: Options) -> Store:
         raise
 
 
-def _is_long(path: Path, engine: SqliteEngine, options: Options) -> bool:
+def _is_long(path: Path, engine: SqliteEngine) -> bool:
     """Whether there is so much to be done before the file is read that who does not read should not wait."""
-    left = 0 if options.read_only else bytes_in(outboxes(path))
-    return left > _QUICKLY_ADOPTED_BYTES or engine.is_large
+    return bytes_in(outboxes(path)) > _QUICKLY_ADOPTED_BYTES or engine.is_large
 
 
 def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:

@@ -36,6 +36,8 @@ _VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 # Below it the file is left to grow, since truncating costs more than appending.
 RESET_BYTES: Final = 256 * 1024
+# Somebody who takes dead outboxes over may be at it for as long as a commit takes.
+_A_MOMENT_S: Final = 0.1
 SUFFIX: Final = ".outbox"
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -265,6 +267,23 @@ def adopt_all(folder: Path, *, store_id: str) -> Iterator[Outbox]:
         outbox = _try_adopt(path, store_id)
         if outbox:
             yield outbox
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has an outbox open, or dead ones are just being taken over.
+
+    Whoever takes them over has to find them free, so this is asked in turn with them.
+    """
+    turn, lock = FileLock(path.parent, must_exist=True), FileLock(path, must_exist=True)
+    try:
+        return not (turn.acquire(_A_MOMENT_S) and lock.try_acquire())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    finally:
+        lock.release()
+        turn.release()
 
 
 def bytes_in(folder: Path) -> int:

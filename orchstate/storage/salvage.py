@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from orchstate.durable import durable
 from orchstate.errors import CorruptStoreError, NewerSchemaError, ReadOnlyError, StoreError
-from orchstate.locks import FileLock
 from orchstate.storage import pages, progress, schema, tables
 from orchstate.storage.connection import connect, transaction
 from orchstate.storage.horizon import write_compaction
 from orchstate.storage.losses import PREFIX, Loss, note, unreadable
-from orchstate.storage.outbox import SUFFIX, scan, store_of
+from orchstate.storage.outbox import SUFFIX, is_held, scan, store_of
 from orchstate.storage.pieces import Pieces
 from orchstate.storage.placement import beside
 from orchstate.storage.presence import READY, has_companions, outboxes, place_of
@@ -159,8 +158,7 @@ def has_damage_beside(path: Path) -> bool:
     if pages.read_journal(beside(path, "-journal")).is_damaged:
         return True
     # While others have it open, they have verified it.
-    others = (FileLock(file, must_exist=True) for file in outboxes(path).glob(f"*{SUFFIX}"))
-    is_at_rest = has_companions(path) and all(_is_free(lock) for lock in others)
+    is_at_rest = has_companions(path) and not any(map(is_held, outboxes(path).glob(f"*{SUFFIX}")))
     return is_at_rest and pages.read_log(beside(path, "-wal")).is_damaged
 
 
@@ -304,14 +302,3 @@ def _swap(path: Path, kept: Path) -> None:
             path.rename(kept)
     beside(path, READY).replace(path)
     durable(path.parent)
-
-
-def _is_free(lock: FileLock) -> bool:
-    try:
-        return lock.try_acquire()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    finally:
-        lock.release()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from testbed.jupyter import Lab
+    from testbed.jupyter import Lab, Notebook
     from testbed.secret_service import SecretService
 
     from tests.conftest import LabFactory
@@ -24,10 +24,29 @@ def lab(lab_factory: LabFactory, secret_service: SecretService) -> Lab:
     return lab_factory(secret_service.environment)
 
 
+@pytest.fixture(scope="module")
+def lying() -> dict[str, Notebook]:
+    """The notebooks of a module that are open and not in use."""
+    return {}
+
+
 @pytest.fixture
-def desk(lab: Lab, tmp_path: Path) -> Iterator[Desk]:
-    """Notebooks on one store of their own; at the end no page may have complained or called anybody."""
-    desk = Desk(lab, tmp_path / "store.db")
+def desk(lab: Lab, tmp_path: Path, lying: dict[str, Notebook]) -> Iterator[Desk]:
+    """Notebooks on one store of their own; at the end no page may have complained or called anybody.
+
+    Page and kernel may have been those of an earlier test.
+    """
+    yield from _desk(lab, tmp_path, lying)
+
+
+@pytest.fixture
+def new_desk(lab: Lab, tmp_path: Path) -> Iterator[Desk]:
+    """The same with pages and kernels of its own: for what is saved, restarted, loaded again, or counted."""
+    yield from _desk(lab, tmp_path, None)
+
+
+def _desk(lab: Lab, folder: Path, lying: dict[str, Notebook] | None) -> Iterator[Desk]:
+    desk = Desk(lab, folder / "store.db", lying)
     yield desk
     desk.check_pages()
     desk.leave()

@@ -35,12 +35,17 @@ class Desk:
         Where they are opened.
     store
         Path of the store.
+    lying
+        Notebooks by name that were used before, with their pages and kernels, and may be used again,
+        as those which are opened here; None for new ones that are closed in the end.
     """
 
-    def __init__(self, lab: Lab, store: Path) -> None:
+    def __init__(self, lab: Lab, store: Path, lying: dict[str, Notebook] | None = None) -> None:
         self.lab = lab
         self.store = store
         self.notebooks: list[Notebook] = []
+        self._lying = lying
+        self._names: dict[Notebook, str] = {}
         self._others: list[Kernel] = []
 
     def elsewhere(self) -> Kernel:
@@ -51,10 +56,15 @@ class Desk:
 
     def notebook(self, *cells: str, name: str = "first.ipynb") -> Notebook:
         """Open a notebook with the store and these cells, and run it."""
-        opening = f"import orchstate as orch\nstore = orch.open({str(self.store)!r})"
-        # A name of its own, because a notebook of the same name would get the kernel of the last one.
-        notebook = self.lab.notebook([opening, *cells], name=f"{self.store.parent.name}-{name}")
+        cells = (f"import orchstate as orch\nstore = orch.open({str(self.store)!r})", *cells)
+        if self._lying and name in self._lying:
+            notebook = self._lying.pop(name)
+            notebook.replace(cells)
+        else:
+            # A name of its own, because a notebook of the same name would get the kernel of the last one.
+            notebook = self.lab.notebook(cells, name=f"{self.store.parent.name}-{name}")
         self.notebooks.append(notebook)
+        self._names[notebook] = name
         notebook.run_all()
         return notebook
 
@@ -77,12 +87,16 @@ class Desk:
             assert notebook.foreign_requests == [], notebook.foreign_requests
 
     def leave(self) -> None:
-        """Close the pages and end the kernels."""
+        """Close the store everywhere, and the pages unless they are used again."""
         for other in self._others:
             other.kill()
         for notebook in self.notebooks:
-            notebook.run_code("store.close()", check=False)
-            notebook.close()
+            notebook.run_code("import ipywidgets; ipywidgets.Widget.close_all(); store.close()", check=False)
+            if self._lying is None:
+                notebook.close()
+            else:
+                notebook.clear_complaints()
+                self._lying[self._names[notebook]] = notebook
 
 
 class Form:

@@ -52,8 +52,8 @@ def test_a_key_is_replaced_and_removed(desk: Desk, secret_service: SecretService
         eventually(lookup, lambda found: found is None)
 
 
-def test_dragging_a_slider_is_one_revision_of_the_form_of_its_cell(desk: Desk) -> None:
-    notebook, form = desk.gpt_form()
+def test_dragging_a_slider_is_one_revision_of_the_form_of_its_cell(new_desk: Desk) -> None:
+    notebook, form = new_desk.gpt_form()
     before = asked(notebook, "(store.flush(), gpt.revision)[1]")
     form.drag("Temperature", 0.75)
     form.has("Temperature", "1.5")

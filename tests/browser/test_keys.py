@@ -55,8 +55,8 @@ def said_above(form: Form) -> str:
 
 
 @pytest.mark.keyring
-def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -> None:
-    notebook, form = desk.gpt_form()
+def test_a_saved_notebook_holds_the_form_and_not_the_key(new_desk: Desk, lab: Lab) -> None:
+    notebook, form = new_desk.gpt_form()
     form.write("API key", KEY)
     form.shows("Saved in the keyring")
     plain = plain_entry(notebook)
@@ -68,14 +68,14 @@ def test_a_saved_notebook_holds_the_form_and_not_the_key(desk: Desk, lab: Lab) -
     assert CONTROL in saved
     assert KEY not in saved
     assert files_with(KEY, lab.folder.parent) == []
-    assert files_with(KEY, desk.store.parent) == []
+    assert files_with(KEY, new_desk.store.parent) == []
 
 
 @pytest.mark.parametrize("leave_with", ["Enter", "Tab", ""])
 def test_a_key_in_a_wrong_field_is_refused_and_not_saved_with_the_notebook(
-    desk: Desk, leave_with: str
+    new_desk: Desk, leave_with: str
 ) -> None:
-    notebook, form = desk.gpt_form()
+    notebook, form = new_desk.gpt_form()
     form.entry("Model").fill(CERTAIN)
     if leave_with:
         form.entry("Model").press(leave_with)
@@ -88,8 +88,8 @@ def test_a_key_in_a_wrong_field_is_refused_and_not_saved_with_the_notebook(
 
 
 @pytest.mark.keyring
-def test_while_a_cell_runs_no_key_can_be_typed_so_none_is_saved(desk: Desk, lab: Lab) -> None:
-    notebook, form = desk.gpt_form()
+def test_while_a_cell_runs_no_key_can_be_typed_so_none_is_saved(new_desk: Desk, lab: Lab) -> None:
+    notebook, form = new_desk.gpt_form()
     plain, entry = plain_entry(notebook), form.entry("API key")
     begin(notebook, "import time; time.sleep(8)")
     expect(entry).to_be_disabled(timeout=WITHIN_MS)
@@ -107,8 +107,8 @@ def test_while_a_cell_runs_no_key_can_be_typed_so_none_is_saved(desk: Desk, lab:
     form.shows("Saved in the keyring")
 
 
-def test_a_form_whose_kernel_was_restarted_takes_no_key(desk: Desk, lab: Lab) -> None:
-    notebook, form = desk.gpt_form()
+def test_a_form_whose_kernel_was_restarted_takes_no_key(new_desk: Desk, lab: Lab) -> None:
+    notebook, form = new_desk.gpt_form()
     entry = form.entry("API key")
     notebook.restart_kernel()
     expect(entry).to_be_hidden(timeout=WITHIN_MS)
@@ -118,8 +118,8 @@ def test_a_form_whose_kernel_was_restarted_takes_no_key(desk: Desk, lab: Lab) ->
     assert files_with(KEY, lab.folder.parent) == []
 
 
-def test_a_form_whose_kernel_was_shut_down_takes_no_key(desk: Desk, lab: Lab) -> None:
-    notebook, form = desk.gpt_form()
+def test_a_form_whose_kernel_was_shut_down_takes_no_key(new_desk: Desk, lab: Lab) -> None:
+    notebook, form = new_desk.gpt_form()
     plain, entry = plain_entry(notebook), form.root.locator(".orch-key input").first
     session = "window.jupyterapp.shell.currentWidget.sessionContext"
     notebook.page.evaluate(f"{session}.shutdown()")
@@ -225,8 +225,8 @@ def test_a_form_whose_kernel_has_gone_asks_for_no_passphrase(bare: Desk, way: st
     expect(label).to_be_hidden(timeout=WITHIN_MS)
 
 
-def test_a_key_of_the_environment_is_offered_and_used_when_that_is_wanted(desk: Desk) -> None:
-    notebook = desk.notebook(
+def test_a_key_of_the_environment_is_offered_and_used_when_that_is_wanted(new_desk: Desk) -> None:
+    notebook = new_desk.notebook(
         f"import os; os.environ['OPENAI_API_KEY'] = {KEY!r}",
         "store.form()",
     )

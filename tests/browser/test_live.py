@@ -49,9 +49,9 @@ def test_an_edit_in_a_cell_is_on_its_own_page(desk: Desk) -> None:
         form.has("Temperature", value)
 
 
-def test_the_history_says_which_notebook_and_cell_made_each_change(desk: Desk) -> None:
-    first, form = desk.gpt_form()
-    second = desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
+def test_the_history_says_which_notebook_and_cell_made_each_change(new_desk: Desk) -> None:
+    first, form = new_desk.gpt_form()
+    second = new_desk.notebook("gpt = store.configs['gpt']", name="second.ipynb")
     second.run_code("gpt.temperature = 0.9")
     form.has("Temperature", "0.9")
     form.write("Temperature", "1.1")
@@ -132,8 +132,8 @@ def test_a_form_shown_in_two_cells_outlives_the_first_one(desk: Desk) -> None:
     second.has("Temperature", "0.8")
 
 
-def test_a_form_is_there_again_when_the_page_was_loaded_again(desk: Desk) -> None:
-    notebook, _form = desk.gpt_form()
+def test_a_form_is_there_again_when_the_page_was_loaded_again(new_desk: Desk) -> None:
+    notebook, _form = new_desk.gpt_form()
     notebook.save()
     notebook.load()
     again = Form(notebook.page.locator(".orch-form").first)

@@ -19,6 +19,7 @@ from orchstate.storage.outbox import (
     RESET_BYTES,
     Outbox,
     adopt_all,
+    is_held,
     scan,
 )
 
@@ -224,6 +225,18 @@ def test_the_outbox_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert adopted(tmp_path) == [(b"accepted",)]
+
+
+def test_whether_it_is_held_is_asked_in_turn_with_those_who_take_over(tmp_path: Path) -> None:
+    outbox = Outbox.create(tmp_path, store_id="s", writer="w")
+    outbox.append(b"accepted")
+    assert is_held(outbox.path)
+    outbox.close(keep=True)
+    assert not is_held(outbox.path)
+    with FileLock(tmp_path):
+        assert is_held(outbox.path)
+    assert adopted(tmp_path) == [(b"accepted",)]
+    assert not is_held(tmp_path / "gone.outbox")
 
 
 ADOPTER = """

@@ -65,6 +65,11 @@ _ADD: Final = """(panel, source) => {
     model.insertCell(model.cells.length, {cell_type: 'code', source});
     return model.cells.length - 1;
 }"""
+_REPLACE: Final = """(panel, sources) => {
+    const model = panel.content.model.sharedModel, count = model.cells.length;
+    for (const source of sources) model.insertCell(model.cells.length, {cell_type: 'code', source});
+    model.deleteCellRange(0, count);
+}"""
 _RESTART: Final = """async panel => {
     const kernel = panel.sessionContext.session.kernel;
     await kernel.restart();
@@ -288,6 +293,10 @@ class Notebook:
         """Add a cell at the end and run it; as `run`."""
         return self.run(self._evaluate(_ADD, text), check=check, timeout_seconds=timeout_seconds)
 
+    def replace(self, cells: Sequence[str]) -> None:
+        """Have these cells, not yet run, instead of all that there are; the kernel goes on."""
+        self._evaluate(_REPLACE, list(cells))
+
     def cell(self, index: int) -> Locator:
         """Return what is on the page of the cell with this number, -1 for the last."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
@@ -313,6 +322,11 @@ class Notebook:
         path = ARTIFACTS / f"{name}.png"
         (of or self.page).screenshot(path=path)
         return path
+
+    def clear_complaints(self) -> None:
+        """Forget the errors and requests so far."""
+        self.console_errors.clear()
+        self.foreign_requests.clear()
 
     def close(self) -> None:
         """Close the page, as one closes a browser tab: the kernel goes on."""
