@@ -127,14 +127,13 @@ def test_a_block_that_was_accepted_stays_accepted(tmp_path: Path) -> None:
 
 
 TYPIST = """
-import json, os, sys
+import json, os, signal, sys
 import orchstate
 store = orchstate.open(sys.argv[1])
 gpt = store.configs.upsert("gpt", "openai")
 store.flush()
 log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 count = 0
-print("ready", flush=True)
 def edit():
     global count
     while True:
@@ -147,17 +146,21 @@ def edit():
                 gpt.seed = count
                 gpt.max_tokens = count
             os.write(log, json.dumps(count).encode() + b"\\n")
-def forever():
-    # An interrupt may come while another one is dealt with.
-    while True:
-        try:
-            try:
-                edit()
-            except KeyboardInterrupt:
-                continue
-        except KeyboardInterrupt:
-            continue
-forever()
+is_editing = False
+def interrupt(number, frame):
+    # None may come while another one is dealt with.
+    global is_editing
+    if is_editing:
+        is_editing = False
+        raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupt)
+print("ready", flush=True)
+while True:
+    try:
+        is_editing = True
+        edit()
+    except KeyboardInterrupt:
+        pass
 """
 
 
