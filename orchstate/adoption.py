@@ -10,7 +10,7 @@ from orchstate.locks import FileLock
 from orchstate.models.intent import Intent
 from orchstate.state.state import adopted
 from orchstate.storage.losses import in_words
-from orchstate.storage.outbox import adopt_all, ids_in
+from orchstate.storage.outbox import A_MOMENT_S, adopt_all, ids_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ def waiting(folder: Path, engine: SqliteEngine) -> int:
     # Whoever adopts them has to find them, so they are looked through in turn.
     turn = FileLock(folder, must_exist=True)
     try:
-        if not turn.try_acquire():
+        if not turn.acquire(A_MOMENT_S):
             return 0
         return sum(_waiting(outbox, engine) for outbox in adopt_all(folder, store_id=engine.store_id))
     except (OSError, OrchstateError) as error:
@@ -63,15 +63,20 @@ def waiting(folder: Path, engine: SqliteEngine) -> int:
 
 def _waiting(outbox: Outbox, engine: SqliteEngine) -> int:
     try:
-        intents, _ = _intents(outbox.records().records)
-        done = engine.applied(outbox.writer)
+        return edits_in(outbox.records().records, after=engine.applied(outbox.writer))
     finally:
         outbox.close(keep=True)
-    return sum(intent.n > done and not _is_note(intent) for intent in intents)
+
+
+def edits_in(records: Sequence[bytes], *, after: int = 0) -> int:
+    """Return how many edits with a higher number there are in records of an outbox.
+
+    What only has a revision be kept, since a result names it, is none.
+    """
+    return sum(intent.n > after and not _is_note(intent) for intent in _intents(records)[0])
 
 
 def _is_note(intent: Intent) -> bool:
-    """Whether it changes nothing, but has a revision be kept that a result refers to."""
     return all(operation.verb == "pin" for operation in intent.operations)
 
 
@@ -113,7 +118,7 @@ def _adopted(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
     elif found.damaged or found.torn:
         _tell_of_damage(found, intents, done, outbox, engine)
     outbox.close(keep=False)
-    return len(decisions)
+    return sum(intent.n > done and not _is_note(intent) for intent in intents)
 
 
 def _intents(records: Sequence[bytes]) -> tuple[list[Intent], ValueError | None]:

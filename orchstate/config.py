@@ -87,7 +87,8 @@ class Config(Usable, Keyed):
         """Return what pins a result to this config as it is now.
 
         Edits that are on their way are given up to a second to be committed. The revision is kept by
-        every compaction of the history, unless that is told otherwise.
+        every compaction of the history, unless that is told otherwise; not if this store is only
+        read, since nobody else hears of the stamp then.
 
         Returns
         -------

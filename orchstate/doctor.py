@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from orchstate import __version__
+from orchstate.adoption import edits_in
 from orchstate.errors import OrchstateError, SecretError, StoreError
 from orchstate.exchange.packages import core_packages, is_installed, missing_packages, try_version
 from orchstate.findings import Finding, kept, lost, place
@@ -23,7 +24,7 @@ from orchstate.storage.sqlite import SqliteEngine
 from orchstate.terminal import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from orchstate.config import Config
@@ -91,16 +92,16 @@ def _keys(secrets: Secrets) -> Iterator[Finding]:
 
 
 def _existing(path: Path, secrets: Secrets) -> Iterator[Finding]:
-    store_id, error = _store_id(path)
+    store_id, done, error = _store_id(path)
     if type(error) is StoreError:
         # A folder, or a file of somebody else: nothing is advised about it.
-        yield from _outboxes(path, store_id)
+        yield from _outboxes(path, store_id, done)
         yield Finding("problem", "store", str(error))
         return
     yield from _file(path)
     yield from place(path)
     yield from kept(path)
-    yield from _outboxes(path, store_id)
+    yield from _outboxes(path, store_id, done)
     yield from _store(path, secrets)
 
 
@@ -121,7 +122,7 @@ def _file(path: Path) -> Iterator[Finding]:
 
 def _none(path: Path) -> Iterator[Finding]:
     """Tell a store that is yet to be made from one that was taken away."""
-    found = list(_outboxes(path, None))
+    found = list(_outboxes(path, None, {}))
     if not found:
         yield Finding("ok", "store", f"There is none at {str(path)!r} yet; it is made on first use.")
         return
@@ -130,17 +131,23 @@ def _none(path: Path) -> Iterator[Finding]:
     yield from found
 
 
-def _store_id(path: Path) -> tuple[str, OrchstateError | None]:
-    """Return the id of the store in a file, ``""`` and the error if it cannot be read."""
+def _store_id(path: Path) -> tuple[str, dict[str, int], OrchstateError | None]:
+    """Return the id of the store in a file, and up to where each outbox is committed to it.
+
+    If it cannot be read: ``""``, nothing, and the error.
+    """
     try:
         engine = SqliteEngine(path, read_only=True)
+        try:
+            writers = [file.stem for file in outboxes(path).glob(f"*{SUFFIX}")]
+            return engine.store_id, {writer: engine.applied(writer) for writer in writers}, None
+        finally:
+            engine.close()
     except OrchstateError as error:
-        return "", error
-    engine.close()
-    return engine.store_id, None
+        return "", {}, error
 
 
-def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
+def _outboxes(path: Path, store_id: str | None, done: Mapping[str, int]) -> Iterator[Finding]:
     """Look for edits that are not committed by themselves.
 
     Parameters
@@ -149,6 +156,8 @@ def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
         The store's file.
     store_id
         Of the store in it; None if there is no file, ``""`` if it cannot be read.
+    done
+        Number of the last edit that is committed to it, by writer.
     """
     for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
         try:
@@ -158,13 +167,15 @@ def _outboxes(path: Path, store_id: str | None) -> Iterator[Finding]:
         except OSError as error:
             yield Finding("warning", "outbox", f"{file.name} cannot be read ({error.strerror}).")
             continue
-        yield from _outbox(path, file, found, store_id, is_alive=is_alive)
+        is_of_this = store_of(found) == store_id
+        count = edits_in(found.records[1:], after=done.get(file.stem, 0) if is_of_this else 0)
+        yield from _outbox(path, file, found, store_id, count, is_alive=is_alive)
 
 
 def _outbox(
-    path: Path, file: Path, found: Scan, store_id: str | None, *, is_alive: bool
+    path: Path, file: Path, found: Scan, store_id: str | None, count: int, *, is_alive: bool
 ) -> Iterator[Finding]:
-    count, owner = len(found.records) - 1, store_of(found)
+    owner = store_of(found)
     if count > 0 and owner and store_id != "" and owner != store_id:
         yield _stranded(path, file, count, is_alive=is_alive)
     elif is_alive:

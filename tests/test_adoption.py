@@ -11,6 +11,7 @@ import pytest
 from testbed.kernel import Kernel
 
 import orchstate
+from orchstate.doctor import examine
 from orchstate.errors import StoreLockedError
 from orchstate.locks import FileLock
 from orchstate.storage.outbox import DAMAGED_SUFFIX
@@ -92,6 +93,21 @@ def test_they_are_committed_once_though_two_open_at_once(tmp_path: Path) -> None
         other.receive()
     with orchstate.open(path) as store:
         assert store.history.changes("gpt", field="seed")["new"].tolist() == list(range(50))
+
+
+def test_a_stamp_that_waits_is_no_edit_that_is_not_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    killed_writer(path, "store._state.pin(gpt.id, 1)")
+    assert len(list((tmp_path / "store.db.outbox").iterdir())) == 1
+    with orchstate.open(path, read_only=True):
+        assert "not seen here" not in caplog.text
+    assert not [
+        one for one in examine(str(path)) if one.level == "warning" and "not committed" in one.message
+    ]
+    with orchstate.open(path):
+        assert not list((tmp_path / "store.db.outbox").glob("*.damaged"))
 
 
 def test_reading_alone_adopts_nothing_and_says_what_waits(

@@ -41,8 +41,8 @@ def _with_both_pythons(folder: Path) -> str:
         "/ruff format --check",
         "/mypy",
         "/mkdocs build --strict",
-        'nice .venv/bin/python -m pytest -n 4 --dist worksteal -m "not browser and not keyring and not llm '
-        'and not long"',
+        "nice .venv/bin/python -m pytest -n 4 --dist worksteal -o cache_dir=.pytest_cache/beside "
+        '-m "not browser and not keyring and not llm and not long"',
         ".venv/bin/python -m pytest --nbval --nbval-current-env "
         "--nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg "
         '-m "(browser or keyring or llm or notebook) and not long"',

@@ -242,6 +242,22 @@ def test_a_fork_interrupts_the_look_and_its_child_waits_for_nothing(store: Store
     assert store.configs["gpt"].seed == 1
 
 
+def test_who_only_reads_does_not_wait_for_many_edits_of_the_dead_to_be_counted(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(opening, "_QUICKLY_ADOPTED_BYTES", 0)
+    die_with_edits(path, 999)
+    threads: list[str] = []
+    real = opening.waiting
+    monkeypatch.setattr(
+        opening, "waiting", lambda *given: threads.append(threading.current_thread().name) or real(*given)
+    )
+    with orchstate.open(path, secrets="memory", read_only=True) as store:
+        assert store.configs["gpt"].seed == 1
+    assert threads != [threading.main_thread().name]
+    assert "998 edits of processes that had died are not seen here" in caplog.text
+
+
 def test_many_edits_of_the_dead_are_taken_over_before_the_first_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

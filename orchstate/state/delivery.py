@@ -2,6 +2,7 @@
 
 News from elsewhere wait here until the owner's event loop gets to them, or until the
 owner next touches the store, whichever comes first: so they also arrive while a cell runs.
+A loop that comes after another one is the owner's from the first edit, observer or news in it.
 """
 
 from __future__ import annotations
@@ -198,9 +199,15 @@ class Delivery:
         if loop is None or self._woken is loop:
             return
         self._woken = loop
-        # One that is closed calls nobody: the next access delivers, or the next loop.
-        with contextlib.suppress(RuntimeError):
+        try:
             loop.call_soon_threadsafe(self._arrive, loop)
+        except RuntimeError:
+            # It is closed: the next access delivers, or the next loop.
+            return
+        except BaseException:
+            # Interrupted, perhaps before the call: one too many does no harm.
+            self._woken = None
+            raise
 
     def _arrive(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._woken is loop:

@@ -116,9 +116,6 @@ def retry(state: State, id: str) -> Receipt:
         return resolve(state, conflict, "ours")
     with state.transaction("retry"):
         for operation in refused.operations:
-            if operation.kind == ConflictDocument.kind:
-                # Somebody else has decided about it.
-                continue
             # A key that was not committed was not kept either.
             values = _without_keys(operation.set)
             _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))
@@ -128,7 +125,8 @@ def retry(state: State, id: str) -> Receipt:
 
 
 def _dismiss(state: State, refused: Intent, receipt: Receipt) -> None:
-    if receipt.n:
+    # Where everything is by now as it was wanted, there was nothing to be accepted.
+    if receipt.error is None:
         for operation in refused.operations:
             state.dismiss(operation.id)
 
@@ -223,6 +221,10 @@ def _do(state: State, edit: Wanted) -> None:
     if edit.verb == "delete":
         if document is not None:
             state.delete(edit.id)
+    elif edit.kind == ConflictDocument.kind:
+        # An undo has opened it again: it is the same one, known by its id.
+        if document is None:
+            state.revive(edit.id, edit.values)
     elif document is not None and not _has_another_name(edit, document):
         state.update(edit.id, _fitting(state, document, edit.values))
     elif edit.verb == "create":

@@ -130,6 +130,8 @@ class State(Acceptance):
     def revive(self, id: str, changes: Mapping[str, Any]) -> Receipt:
         """Bring a deleted document back as it was last, with other values at some paths.
 
+        What a running block has changed before it deleted the document does not count.
+
         Raises
         ------
         NotFoundError

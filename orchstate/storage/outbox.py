@@ -37,7 +37,7 @@ MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 # Below it the file is left to grow, since truncating costs more than appending.
 RESET_BYTES: Final = 256 * 1024
 # Somebody who takes dead outboxes over may be at it for as long as a commit takes.
-_A_MOMENT_S: Final = 0.1
+A_MOMENT_S: Final = 0.1
 SUFFIX: Final = ".outbox"
 DAMAGED_SUFFIX: Final = ".damaged"
 
@@ -276,7 +276,11 @@ def is_held(path: Path) -> bool:
     """
     turn, lock = FileLock(path.parent, must_exist=True), FileLock(path, must_exist=True)
     try:
-        return not (turn.acquire(_A_MOMENT_S) and lock.try_acquire())
+        # Where a folder cannot be locked, nobody takes turns.
+        with contextlib.suppress(OSError):
+            if not turn.acquire(A_MOMENT_S):
+                return True
+        return not lock.try_acquire()
     except FileNotFoundError:
         return False
     except OSError:

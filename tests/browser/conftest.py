@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tests.conftest import LabFactory
 
 
+_has_passed = pytest.StashKey[bool]()
+
+
 @pytest.fixture(scope="module")
 def lab(lab_factory: LabFactory, secret_service: SecretService) -> Lab:
     """A JupyterLab whose kernels find a Secret Service, and nothing of the person who runs the tests."""
@@ -31,22 +34,39 @@ def lying() -> dict[str, Notebook]:
 
 
 @pytest.fixture
-def desk(lab: Lab, tmp_path: Path, lying: dict[str, Notebook]) -> Iterator[Desk]:
+def desk(
+    lab: Lab, tmp_path: Path, lying: dict[str, Notebook], request: pytest.FixtureRequest
+) -> Iterator[Desk]:
     """Notebooks on one store of their own; at the end no page may have complained or called anybody.
 
     Page and kernel may have been those of an earlier test.
     """
-    yield from _desk(lab, tmp_path, lying)
+    yield from _desk(lab, tmp_path, lying, request)
 
 
 @pytest.fixture
-def new_desk(lab: Lab, tmp_path: Path) -> Iterator[Desk]:
+def new_desk(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """The same with pages and kernels of its own: for what is saved, restarted, loaded again, or counted."""
-    yield from _desk(lab, tmp_path, None)
+    yield from _desk(lab, tmp_path, None, request)
 
 
-def _desk(lab: Lab, folder: Path, lying: dict[str, Notebook] | None) -> Iterator[Desk]:
+def _desk(
+    lab: Lab, folder: Path, lying: dict[str, Notebook] | None, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
     desk = Desk(lab, folder / "store.db", lying)
     yield desk
-    desk.check_pages()
-    desk.leave()
+    try:
+        desk.check_pages()
+    except AssertionError:
+        desk.leave(is_tidy=False)
+        raise
+    desk.leave(is_tidy=request.node.stash.get(_has_passed, False))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note which test has passed: a page that it was done with is used again."""
+    report: pytest.TestReport = yield
+    if report.when == "call":
+        item.stash[_has_passed] = report.passed
+    return report

@@ -59,6 +59,7 @@ class Desk:
         cells = (f"import orchstate as orch\nstore = orch.open({str(self.store)!r})", *cells)
         if self._lying and name in self._lying:
             notebook = self._lying.pop(name)
+            notebook.clear_complaints()
             notebook.replace(cells)
         else:
             # A name of its own, because a notebook of the same name would get the kernel of the last one.
@@ -86,16 +87,15 @@ class Desk:
             assert notebook.console_errors == [], notebook.console_errors
             assert notebook.foreign_requests == [], notebook.foreign_requests
 
-    def leave(self) -> None:
-        """Close the store everywhere, and the pages unless they are used again."""
+    def leave(self, *, is_tidy: bool = True) -> None:
+        """Close the store everywhere, and the pages unless they are used again, which only tidy ones are."""
         for other in self._others:
             other.kill()
         for notebook in self.notebooks:
             notebook.run_code("import ipywidgets; ipywidgets.Widget.close_all(); store.close()", check=False)
-            if self._lying is None:
+            if self._lying is None or not is_tidy:
                 notebook.close()
             else:
-                notebook.clear_complaints()
                 self._lying[self._names[notebook]] = notebook
 
 

@@ -36,7 +36,7 @@ def model_is(notebook: Notebook, model: str) -> None:
     eventually(lambda: asked(notebook, "gpt.model"), lambda found: found == model)
 
 
-def test_what_is_half_typed_stays_when_the_same_field_is_changed_in_another_notebook(desk: Desk) -> None:
+def test_what_is_half_typed_stays_when_the_same_field_is_changed_elsewhere(desk: Desk) -> None:
     first, form = desk.gpt_form()
     elsewhere = desk.elsewhere()
     type_into(form, "Model", "my-own-")

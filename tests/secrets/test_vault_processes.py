@@ -89,7 +89,9 @@ def _kill_a_writer(vault: VaultStore, first: int, *, after_s: float) -> int:
     process = start(FOR_EVER, vault, str(first))
     with process:
         assert process.stdout is not None
+        assert process.stderr is not None
         said = [process.stdout.readline()]
+        assert said[0], process.stderr.read()
         time.sleep(after_s)
         process.kill()
         said += process.stdout.readlines()

@@ -268,6 +268,11 @@ class Process:
             if op.verb == "delete":
                 if now is not None:
                     block.add(Step(op, now, None))
+            elif "about" in op.values:
+                # A conflict that an undo has opened again is the same one.
+                if now is None:
+                    again = Op("make", op.id, {"name": None} | op.values)
+                    block.add(Step(again, None, again.values))
             elif now is not None and (op.verb == "set" or _has_name(now, {"name": None} | op.values)):
                 block.set(op.id, now | op.values, is_stored=self.is_stored(op.id))
             elif op.verb == "make":

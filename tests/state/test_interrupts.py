@@ -146,18 +146,16 @@ def edit():
                 gpt.seed = count
                 gpt.max_tokens = count
             os.write(log, json.dumps(count).encode() + b"\\n")
-is_editing = False
 def interrupt(number, frame):
-    # None may come while another one is dealt with.
-    global is_editing
-    if is_editing:
-        is_editing = False
-        raise KeyboardInterrupt
+    # Also where the store deals with another one, but not where this program does.
+    while frame is not None:
+        if frame.f_code is edit.__code__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
 signal.signal(signal.SIGINT, interrupt)
 print("ready", flush=True)
 while True:
     try:
-        is_editing = True
         edit()
     except KeyboardInterrupt:
         pass

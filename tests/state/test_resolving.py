@@ -177,18 +177,42 @@ def test_of_two_that_resolve_a_conflict_at_once_the_first_decides(
     assert (asking.configs["gpt"].temperature, len(asking.conflicts)) == (1.1, 0)
 
 
-def test_who_decided_second_can_make_the_edit_again_and_opens_no_conflict(
-    asking: Store, other: Kernel, held: Callable[[], None]
+@pytest.mark.parametrize("choice", ["theirs", "ours"])
+def test_who_decided_second_can_make_the_edit_again(
+    asking: Store, other: Kernel, held: Callable[[], None], choice: str
 ) -> None:
     gpt, conflict = asking.configs["gpt"], overlap(asking, other, held)
     with asking._engine._write_mutex:
         conflict.resolve("ours")
-        other("store.refresh(); store.conflicts[0].resolve('theirs'); store.flush()")
+        other(f"store.refresh(); store.conflicts[0].resolve({choice!r}); store.flush()")
     asking.flush()
-    assert (gpt.sync_state, gpt.temperature) == ("failed", 1.5)
+    assert (gpt.sync_state, gpt.temperature) == ("failed", 1.5 if choice == "theirs" else 0.9)
     gpt.retry()
     asking.flush()
-    assert (gpt.sync_state, gpt.temperature, len(asking.conflicts)) == ("saved", 0.9, 0)
+    assert (gpt.sync_state, gpt.error, gpt.temperature, len(asking.conflicts)) == ("saved", None, 0.9, 0)
+
+
+def test_a_conflict_that_an_undo_could_not_open_again_at_once_is_the_same_one_afterwards(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, conflict = asking.configs["gpt"], overlap(asking, other, held)
+    id = conflict.id
+    conflict.resolve("ours")
+    asking.flush()
+    with asking._engine._write_mutex:
+        asking.undo()
+        other("store.refresh(); gpt.temperature = 1.9; store.flush()")
+    asking.flush()
+    asking.refresh()
+    (met,) = asking.conflicts.values()
+    assert met.id != id
+    met.resolve("ours")
+    asking.flush()
+    assert [one.id for one in asking.conflicts.values()] == [id]
+    assert (gpt.temperature, gpt.sync_state) == (1.5, "conflict")
+    gpt.discard()
+    asking.flush()
+    assert (gpt.sync_state, len(asking.conflicts)) == ("saved", 0)
 
 
 def test_what_comes_back_by_a_decision_has_its_last_values_also_those_on_their_way(

@@ -125,9 +125,8 @@ class SecretService:
         # GNOME Keyring (42.1, and up to 50) aborts once in many thousand connections, when one is served
         # before the daemon has taken note of its client. Then it is started again, as systemd does.
         run = f"{shlex.quote(str(program))} --foreground --components=secrets --unlock < password"
-        script = (
-            f"trap 'kill $!; wait $!; exit' TERM; while :; do {run} & wait $!; [ $? = 134 ] || exit; done"
-        )
+        end = "trap 'kill $!; wait $!; exit' TERM"
+        script = f"{end}; while :; do {run} & wait $!; [ $? = 134 ] || exit; echo 'It has aborted.'; done"
         return Guarded(
             ["sh", "-c", script],
             environment=self.environment,

@@ -8,6 +8,7 @@ from ipywidgets import Button, Dropdown, Text
 
 from orchstate.models.secret import SecretRef
 from orchstate.opening import open
+from orchstate.widgets import new_config
 from tests.widgets.tree import from_page, is_shown, shown, typed, words
 
 if TYPE_CHECKING:
@@ -58,12 +59,15 @@ class TestEmpty:
         press_enter(empty)
         assert list(store.configs) == ["claude"]
 
-    def test_what_was_typed_may_arrive_after_enter(self) -> None:
+    def test_what_was_typed_may_arrive_after_enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(new_config, "_WAIT_FOR_TEXT_S", 0.05)
+
         async def type_quickly() -> list[str]:
             with open(":memory:") as store:
                 form = cast("StoreForm", store.form())
                 press_enter(form)
                 from_page(form.new.name, value="claude")
+                # What waited for the text finds it done.
                 await asyncio.sleep(0.2)
                 return list(store.configs)
 
