@@ -15,7 +15,7 @@ FAST := "not browser and not keyring and not llm and not crash and not long"
 # Tests with a browser, a keyring or a server of its own run one after the other, and mostly wait for what people
 # would see. The others run beside them and beside each other, in more processes than there are cores, and give way.
 APART := $(PYTEST) $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
-BESIDE := nice $(PYTEST) -n 4 --dist worksteal -o cache_dir=.pytest_cache/beside
+BESIDE := nice $(PYTEST) -n 3 --dist worksteal -o cache_dir=.pytest_cache/beside
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
@@ -36,10 +36,10 @@ lab: $(VENV)/.lab  ## Open JupyterLab on the first notebook
 test: $(VENV)/.test system  ## Run all tests and notebooks; ARGS="-k undo" goes to pytest
 	@mkdir -p artifacts
 	@$(BESIDE) -m "not browser and not keyring and not llm and not long" $(ARGS) >artifacts/beside.log 2>&1 & \
-	beside=$$!; trap 'kill $$beside 2>/dev/null' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	pid=$$!; trap 'kill $$pid' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	$(APART) $(ARGS); apart=$$?; \
 	echo "Waiting for the other tests, which run at the same time ..."; \
-	wait $$beside; beside=$$?; cat artifacts/beside.log; \
+	wait $$pid; beside=$$?; trap - EXIT; cat artifacts/beside.log; \
 	case $$apart$$beside in 00 | 05 | 50) ;; *) exit 1 ;; esac  # 5: ARGS left it no test.
 
 test-fast: $(VENV)/.test  ## Run the tests that need no browser, keyring or LLM server, and attack nothing

@@ -41,7 +41,7 @@ def _with_both_pythons(folder: Path) -> str:
         "/ruff format --check",
         "/mypy",
         "/mkdocs build --strict",
-        "nice .venv/bin/python -m pytest -n 4 --dist worksteal -o cache_dir=.pytest_cache/beside "
+        "nice .venv/bin/python -m pytest -n 3 --dist worksteal -o cache_dir=.pytest_cache/beside "
         '-m "not browser and not keyring and not llm and not long"',
         ".venv/bin/python -m pytest --nbval --nbval-current-env "
         "--nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg "
@@ -55,7 +55,7 @@ def test_it_runs_every_step_once(tmp_path: Path, step: str) -> None:
 def test_the_fast_tests_run_on_the_newest_python_alone(tmp_path: Path) -> None:
     told = _with_both_pythons(tmp_path)
     fast = [line for line in told.splitlines() if "pytest" in line and "not crash" in line]
-    assert len(fast) == 1 and fast[0].startswith("nice .venv-3.13/bin/python -m pytest -n 4")
+    assert len(fast) == 1 and fast[0].startswith("nice .venv-3.13/bin/python -m pytest -n 3")
 
 
 def test_a_python_that_is_not_there_is_said(tmp_path: Path) -> None:

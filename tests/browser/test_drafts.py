@@ -79,8 +79,8 @@ def test_who_was_overtaken_decides_and_leaving_the_field_does_not(
     assert asked(notebook, "gpt.temperature") == temperature
 
 
-def test_what_is_half_typed_while_a_cell_runs_stays_when_the_cell_changes_the_field(desk: Desk) -> None:
-    notebook, form = desk.gpt_form()
+def test_what_is_half_typed_while_a_cell_runs_stays_when_the_cell_changes_the_field(new_desk: Desk) -> None:
+    notebook, form = new_desk.gpt_form()
     begin(notebook, "import time; time.sleep(1); gpt.model = 'theirs'; time.sleep(2)")
     type_into(form, "Model", "typed-while-a-cell-was-busy", delay_ms=100)
     form.has("Model", "typed-while-a-cell-was-busy")
@@ -122,8 +122,8 @@ def test_typing_in_the_middle_goes_on_there(desk: Desk) -> None:
     form.has("Model", "gpt-new-5.4-mini")
 
 
-def test_what_was_left_before_the_kernel_heard_of_it_can_be_saved(desk: Desk) -> None:
-    notebook, form = desk.gpt_form()
+def test_what_was_left_before_the_kernel_heard_of_it_can_be_saved(new_desk: Desk) -> None:
+    notebook, form = new_desk.gpt_form()
     form.entry("Model").evaluate(_IN_NO_TIME)
     form.shows("Not saved yet.")
     notebook.screenshot("form-not-saved-yet", of=form.root)
