@@ -195,7 +195,7 @@ def test_without_checksums_the_same_damage_shows_wrong_values(
     monkeypatch.setattr(Row, "checksum", lambda row: Same())
     monkeypatch.setattr(Revision, "checksum", lambda revision, of_row=None: Same())
     monkeypatch.setattr(tables, "change_sum", lambda of_row, change: Same())
-    _, wrong = damage(originals["truncate"], tmp_path / "store", 60, "control", monkeypatch, ("digit",))
+    _, wrong = damage(originals["truncate"], tmp_path / "store", 150, "control", monkeypatch, ("digit",))
     assert [text for text in wrong if "never acknowledged" in text]
 
 
