@@ -71,9 +71,11 @@ def _waiting(outbox: Outbox, engine: SqliteEngine) -> int:
 def edits_in(records: Sequence[bytes], *, after: int = 0) -> int:
     """Return how many edits with a higher number there are in records of an outbox.
 
-    What only has a revision be kept, since a result names it, is none.
+    What only has a revision be kept, since a result names it, is none; what cannot be understood may be one.
     """
-    return sum(intent.n > after and not _is_note(intent) for intent in _intents(records)[0])
+    intents, _ = _intents(records)
+    unknown = len(records) - len(intents)
+    return unknown + sum(intent.n > after and not _is_note(intent) for intent in intents)
 
 
 def _is_note(intent: Intent) -> bool:

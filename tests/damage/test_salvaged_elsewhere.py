@@ -8,30 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import orchstate
 from orchstate.kinds import kinds_of
 from orchstate.models.intent import Intent, Operation, Origin
 from orchstate.providers.registry import Registry
 from orchstate.state.decide import decider
 from orchstate.storage.sqlite import SqliteEngine
-from tests.harming import HISTORY, ROW, filled, harm, overwrite
+from tests.damage.harming import HISTORY, ROW, harm, overwrite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from orchstate.store import Store
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return filled(tmp_path)
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with orchstate.open(path, secrets="memory") as store:
-        yield store
 
 
 def test_another_process_follows_to_the_salvaged_file(store: Store, path: Path) -> None:

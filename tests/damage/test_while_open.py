@@ -20,24 +20,12 @@ from orchstate.models.intent import Intent, Origin
 from orchstate.secrets.memory import MemoryStore
 from orchstate.storage import compaction, mending
 from orchstate.storage.sqlite import SqliteEngine
-from tests.harming import HISTORY, ROW, filled, harm, overwrite
+from tests.damage.harming import HISTORY, ROW, harm, overwrite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from orchstate.store import Store
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return filled(tmp_path)
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with orchstate.open(path, secrets="memory") as store:
-        yield store
 
 
 def test_a_damaged_row_is_read_from_the_history_and_mended_by_refresh(store: Store, path: Path) -> None:

@@ -66,34 +66,17 @@ class Machine(RuleBasedStateMachine):
         for peer in self.peers:
             peer.refresh()
 
-    # Rules of their own, since of all rules each run leaves some out.
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])
-    def update(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])
-    def update_another(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["make"])
-    def make(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["rename"])
-    def rename(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["delete"])
-    def delete(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
-    @rule(number=NUMBERS, edit=EDITS_BY_VERB["settings"])
-    def set(self, number: int, edit: Any) -> None:
-        self._edit(number, edit)
-
     def _edit(self, number: int, edit: Any) -> None:
         self.peers[number].edit(*edit)
         self.peers[number].settle()
+
+    # Rules of their own, since of all rules each run leaves some out.
+    update = rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])(_edit)
+    update_another = rule(number=NUMBERS, edit=EDITS_BY_VERB["update"])(_edit)
+    make = rule(number=NUMBERS, edit=EDITS_BY_VERB["make"])(_edit)
+    rename = rule(number=NUMBERS, edit=EDITS_BY_VERB["rename"])(_edit)
+    delete = rule(number=NUMBERS, edit=EDITS_BY_VERB["delete"])(_edit)
+    change_settings = rule(number=NUMBERS, edit=EDITS_BY_VERB["settings"])(_edit)
 
     @rule(
         number=NUMBERS,
