@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from orchstate.models.document import Document
     from orchstate.models.intent import Operation, Origin
-    from orchstate.state.entry import Refused
     from orchstate.state.kinds import Kinds
     from orchstate.state.record import Record
+    from orchstate.state.refusals import Refused
     from orchstate.state.steps import Step
     from orchstate.storage.engine import Engine
     from orchstate.storage.outbox import Journal

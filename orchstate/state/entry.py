@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Sequence
 
-    from orchstate.errors import OrchstateError
-    from orchstate.models.intent import Intent, Operation
+    from orchstate.models.intent import Operation
     from orchstate.state.kinds import Kinds
     from orchstate.state.record import Record
     from orchstate.storage.engine import Row
@@ -27,14 +26,6 @@ class Pending(NamedTuple):
     at_us: int
     user: str
     operation: Operation
-
-
-class Refused(NamedTuple):
-    """An own edit that was not committed, and why; one in conflict waits for a decision."""
-
-    intent: Intent
-    error: OrchstateError
-    is_waiting: bool = False
 
 
 class Entry:
@@ -50,7 +41,6 @@ class Entry:
         "kind",
         "pending",
         "record",
-        "refused",
         "row",
     )
 
@@ -61,7 +51,6 @@ class Entry:
         self.pending: deque[Pending] = deque()
         self._seen_as: tuple[str, bool] | None = None
         self.record: weakref.ref[Record] | None = None
-        self.refused: Refused | None = None
         self.is_misled = False
         """Whether what is pending may have been made on top of something else than what was committed."""
         self.blank: Document | None = None
@@ -125,11 +114,6 @@ class Entry:
         old, self.row = self.row, row
         if not (old and row) or (old.name, bool(old.deleted)) != (row.name, bool(row.deleted)):
             self._seen_as = None
-
-    @property
-    def error(self) -> OrchstateError | None:
-        """Why its last edit was not committed, or None."""
-        return self.refused.error if self.refused else None
 
     @property
     def name(self) -> str:

@@ -69,7 +69,7 @@ class Ends:
     Parameters
     ----------
     *codes
-        Of the methods that begin and end a block; its ``give_up`` is called before the interrupt goes on.
+        Of the methods that begin and end a block: an interrupt that breaks into them has it given up.
     """
 
     def __init__(self, *codes: CodeType) -> None:
@@ -99,12 +99,17 @@ class Ends:
             signal(SIGINT, self._usual)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        step = frame
-        while step is not None:
-            block: Any = step.f_locals.get("self") if step.f_code in self._codes else None
-            if block in self._open:
-                block.give_up(KeyboardInterrupt())
-            step = step.f_back
-        self._step_down()
-        if self._usual:
-            self._usual(number, frame)
+        try:
+            if self._usual:
+                self._usual(number, frame)
+        except BaseException as error:
+            # A handler that raises nothing, as asyncio's does at first, breaks into no block.
+            step = frame
+            while step is not None:
+                block: Any = step.f_locals.get("self") if step.f_code in self._codes else None
+                if block in self._open:
+                    block.give_up(error)
+                step = step.f_back
+            raise
+        finally:
+            self._step_down()

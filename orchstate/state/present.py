@@ -18,14 +18,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
-from orchstate.models.conflict import ConflictDocument
-from orchstate.state.decided import Decided
+from orchstate.models.conflict import conflict_id
 from orchstate.state.delivery import Delivery, put_off
-from orchstate.state.entry import Entry, Refused
+from orchstate.state.entry import Entry
 from orchstate.state.events import Event, event_of, events_of_refused
 from orchstate.state.fetching import Fetcher
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import STORE, Reads, listing, naming
+from orchstate.state.refusals import Refused
 from orchstate.state.view import Shift, View
 from orchstate.storage import forks
 
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orchstate.models.document import Document
+    from orchstate.models.intent import Intent
     from orchstate.state.kinds import Kinds
     from orchstate.state.reads import Key, Reader
+    from orchstate.state.receipt import Receipt
     from orchstate.state.record import Record
     from orchstate.state.transaction import Transaction
     from orchstate.state.writer import Arrival
@@ -97,7 +99,6 @@ class Present:
         self._inbox: deque[Arrival] = deque()
         self._listeners: list[Subscription] = []
         self._held: dict[str, Record] = {}
-        self._decided = Decided(self.view, writer, self._tell)
         self._transaction_here: ContextVar[Transaction | None]
         self._transaction_here = ContextVar("orchstate_transaction", default=None)
         self.delivery = Delivery(self._catch_up_a_while)
@@ -373,7 +374,7 @@ class Present:
 
     def _take_over(self, arrival: Arrival) -> None:
         refused = {
-            intent.n: Refused(intent, receipt.error, receipt.state == "conflict")
+            intent.n: Refused(intent, receipt.error, self._conflict_of(intent, receipt))
             for intent, receipt in arrival.refused
             if receipt.error
         }
@@ -381,17 +382,17 @@ class Present:
             self._tell(shift)
         for shift in self.view.renew(arrival.renewed, arrival.seq):
             self._tell(shift)
-        for revision in arrival.revisions:
-            if revision.row.kind == ConflictDocument.kind:
-                (self._decided.ended if revision.row.deleted else self._decided.opened)(revision.row.id)
         self._spoil()
         for one in refused.values():
             self._refused(one)
         self._announce(arrival)
 
+    def _conflict_of(self, intent: Intent, receipt: Receipt) -> str | None:
+        return conflict_id(self.writer_id, intent.n) if receipt.state == "conflict" else None
+
     def _refused(self, refused: Refused) -> None:
         self.error = refused.error
-        what = "An edit waits for a decision" if refused.is_waiting else "An edit was not committed"
+        what = "An edit waits for a decision" if refused.conflict else "An edit was not committed"
         logger.warning("%s: %s", what, refused.error)
 
     def _hand_out(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from orchstate.errors import OrchstateError
     from orchstate.models.secret import SecretRef
     from orchstate.state.derivation import SectionRecord
     from orchstate.state.entry import Entry
@@ -54,8 +55,8 @@ class Record(Live):
         help='"saved", "saving", "failed" or "conflict".',
     )
     error = ComputedTrait(
-        lambda record: record._progress().error,
-        help="Why the last edit was not committed, or None.",
+        lambda record: record._error(),
+        help="Why the last edit that was not committed was not, or None.",
     )
     validation = ComputedTrait(
         lambda record: record._validate_now(),
@@ -299,15 +300,20 @@ class Record(Live):
         # Validation costs more than the rest: only for those who look at it.
         is_looked_at = "validation" in self._trait_notifiers or All in self._trait_notifiers
         seen = self._validate_now() if is_looked_at else None
-        return (entry.row.revision if entry.row else 0, self._sync_state(), entry.error, seen)
+        return (entry.row.revision if entry.row else 0, self._sync_state(), self._error(), seen)
 
     def _sync_state(self) -> SyncState:
         entry = self._progress()
         if entry.pending:
             return "saving"
-        if entry.refused:
-            return "conflict" if entry.refused.is_waiting else "failed"
-        return "saved"
+        refused = self._state.view.refusals.last(entry.id)
+        if refused is None:
+            return "saved"
+        return "conflict" if refused.conflict else "failed"
+
+    def _error(self) -> OrchstateError | None:
+        refused = self._state.view.refusals.last(self._progress().id)
+        return refused.error if refused else None
 
     def _progress(self) -> Entry:
         reads = self._state.reads

@@ -20,7 +20,7 @@ from orchstate.errors import (
     quoted,
     suggestion,
 )
-from orchstate.models.conflict import ConflictDocument, conflict_id
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import leaves
 from orchstate.models.names import name_key
 from orchstate.models.question import Question, question
@@ -28,12 +28,13 @@ from orchstate.models.secret import keys_in
 from orchstate.state.decide import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from orchstate.models.document import Document
     from orchstate.models.intent import Intent
     from orchstate.state.present import Present
     from orchstate.state.receipt import Receipt
+    from orchstate.state.refusals import Refused
     from orchstate.state.state import State
 
 Choice = str | Mapping[str, Any]
@@ -79,20 +80,7 @@ def resolve(state: State, id: str, choice: Choice) -> Receipt:
         receipt = state.delete(id)
         if values is not None:
             again(state, [_with(edit, conflict, values) for edit in _edits(conflict)])
-    _afterwards(state, partial(_forgive, state, id))
     return receipt
-
-
-def _forgive(state: State, conflict: str) -> None:
-    """Put the error of an edit away whose conflict has ended, unless the block that ended it was given up."""
-    if state.document(conflict) is None:
-        state.decided(conflict)
-
-
-def _afterwards(state: State, callback: Callable[[], object]) -> None:
-    """Do something once it is known whether what was just edited is accepted."""
-    if not state.afterwards(callback):
-        callback()
 
 
 def again(state: State, edits: Iterable[Wanted]) -> None:
@@ -112,23 +100,25 @@ def retry(state: State, id: str) -> Receipt:
         If it still cannot be; nothing changed.
     """
     refused = _refused(state, id)
-    if conflict := open_conflict(state, id):
-        return resolve(state, conflict, "ours")
+    if refused.conflict:
+        return resolve(state, refused.conflict, "ours")
     with state.transaction("retry"):
-        for operation in refused.operations:
+        for operation in refused.intent.operations:
             # A key that was not committed was not kept either.
             values = _without_keys(operation.set)
             _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))
         receipt = state.receipt_here()
-    _afterwards(state, partial(_dismiss, state, refused, receipt))
+    dismiss = partial(_dismiss, state, refused.intent, receipt)
+    # Once it is known whether what was just edited is accepted.
+    if not state.afterwards(dismiss):
+        dismiss()
     return receipt
 
 
-def _dismiss(state: State, refused: Intent, receipt: Receipt) -> None:
+def _dismiss(state: State, intent: Intent, receipt: Receipt) -> None:
     # Where everything is by now as it was wanted, there was nothing to be accepted.
     if receipt.error is None:
-        for operation in refused.operations:
-            state.dismiss(operation.id)
+        state.dismiss(intent)
 
 
 def discard(state: State, id: str) -> None:
@@ -140,20 +130,10 @@ def discard(state: State, id: str) -> None:
         If there is none.
     """
     refused = _refused(state, id)
-    if conflict := open_conflict(state, id):
-        resolve(state, conflict, "theirs")
-        return
-    for operation in refused.operations:
-        state.dismiss(operation.id)
-
-
-def open_conflict(state: Present, id: str) -> str | None:
-    """Return the id of the open conflict of a document's last edit of this process, or None."""
-    entry = state.view.known(id)
-    if entry is None or entry.refused is None:
-        return None
-    found = conflict_id(state.writer_id, entry.refused.intent.n)
-    return found if state.document(found) else None
+    if refused.conflict:
+        resolve(state, refused.conflict, "theirs")
+    else:
+        state.dismiss(refused.intent)
 
 
 def conflicts_about(state: Present, id: str) -> list[ConflictDocument]:
@@ -167,16 +147,17 @@ def asked(state: Present, conflict: ConflictDocument) -> Question:
     if conflict.target_kind not in state.kinds:
         sentence = f"Only a later version of orchstate knows what {conflict.target_kind!r} is: decide there."
         return Question(sentence, "Use what was wanted", "Keep what is saved")
-    is_own = conflict.id == open_conflict(state, conflict.target)
+    is_own = any(one.conflict == conflict.id for one in state.view.refusals.of(conflict.target))
     return question(conflict, state.document(conflict.target), is_own=is_own)
 
 
-def _refused(state: State, id: str) -> Intent:
-    entry = state.view.known(id)
-    if entry is None or entry.refused is None:
+def _refused(state: State, id: str) -> Refused:
+    refused = state.view.refusals.last(id)
+    if refused is None:
+        entry = state.view.known(id)
         name = repr(entry.name) if entry else "It"
         raise StoreError(f"{name} has no edit that was not committed, so there is nothing to decide.")
-    return entry.refused.intent
+    return refused
 
 
 def _chosen(conflict: ConflictDocument, choice: Choice) -> Mapping[str, Any] | None:

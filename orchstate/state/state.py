@@ -156,7 +156,8 @@ class State(Acceptance):
         if entry is None:
             return NotFoundError(f"There is no {id!r}.")
         if entry.row is None and not entry.pending:
-            why = str(entry.error) if entry.error else "Make it again."
+            refused = self.view.refusals.last(id)
+            why = str(refused.error) if refused else "Make it again."
             return NotFoundError(f"This {entry.kind} was not saved. {why}")
         step = "store.undo() brings back what was deleted here."
         return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
@@ -173,20 +174,11 @@ class State(Acceptance):
         """Give a document's edit up that was not committed."""
         resolving.discard(self, id)
 
-    def dismiss(self, id: str) -> None:
-        """Put the error of a document's last edit away; what the edit wanted stays in the engine."""
+    def dismiss(self, intent: Intent) -> None:
+        """Put the error of an edit away that was not committed, and about which nobody is asked."""
         with self.lock:
-            entry = self.view.known(id)
-            if entry and entry.refused:
-                self._tell(self.view.forgive(entry))
-                self._spoil()
-                self.delivery.put_once(self._follow_up)
-        self._hand_out()
-
-    def decided(self, conflict: str) -> None:
-        """Put the error of the edit away whose conflict was just decided here."""
-        with self.lock:
-            self._decided.ended(conflict)
+            for shift in self.view.dismiss(intent):
+                self._tell(shift)
             self._spoil()
             self.delivery.put_once(self._follow_up)
         self._hand_out()

@@ -11,18 +11,21 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchstate.errors import CorruptStoreError, OrchstateError
+from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import Document, datetime_of
 from orchstate.models.names import check_name, name_key
 from orchstate.state.entry import Entry, Pending
 from orchstate.state.reads import listing, naming, progress
+from orchstate.state.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from orchstate.state.entry import Refused
+    from orchstate.models.intent import Intent
     from orchstate.state.events import Cause
     from orchstate.state.kinds import Kinds
     from orchstate.state.reads import Key
+    from orchstate.state.refusals import Refused
     from orchstate.state.steps import Step
     from orchstate.storage.engine import Revision, Row
 
@@ -79,6 +82,8 @@ class View:
 
     Attributes
     ----------
+    refusals
+        Own edits that were not committed.
     touched
         What has changed, for those who note what they read; None while nobody does.
     """
@@ -103,8 +108,7 @@ class View:
         self._gone: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
-        # Those whose last own edit was not committed.
-        self._refused: dict[str, Entry] = {}
+        self.refusals = Refusals(self._exists)
         self.cursor = cursor
         self.touched: set[Key] | None = None
 
@@ -204,7 +208,7 @@ class View:
             if self.touched is not None:
                 self._touch(entry, old_name, is_seen=True)
             shifts.append(Shift(entry, step.before, self.document(entry), "edit"))
-        return shifts
+        return shifts + self._concerned_by(self._open_edits[n])
 
     def arrive(
         self, revisions: Sequence[Revision], settled: int, refused: Mapping[int, Refused]
@@ -220,6 +224,10 @@ class View:
         refused
             Those among them that were not committed, by number.
         """
+        # Of these it has to be known from here on whether they are open.
+        for one in refused.values():
+            if one.conflict is not None and one.conflict not in self._entries:
+                self._add(Entry(one.conflict, ConflictDocument.kind, None))
         touched: dict[str, _Touch] = {}
         shifts = self._drop(refused, revisions, touched) if refused else []
         for revision in revisions:
@@ -228,32 +236,33 @@ class View:
                 self._confirm(revision, touched)
         # Once for all revisions of a document, since each replay takes in everything that is pending.
         shifts += [shift for touch in touched.values() for shift in self._reshow(*touch)]
+        changed = {revision.row.id for revision in revisions}
         while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
-            for id in self._open_edits.pop(n):
-                shifts += self._settle(self._entries[id], n, refused.get(n))
-        return shifts
+            ids = self._open_edits.pop(n)
+            if n in refused:
+                self.refusals.add(ids, refused[n])
+            for id in ids:
+                shifts += self._settle(self._entries[id], n, is_refused=n in refused)
+            changed.update(ids)
+        return shifts + self._concerned_by(changed)
 
-    def refused(self) -> list[Entry]:
-        """Return the entries of documents whose last own edit was not committed."""
-        return list(self._refused.values())
+    def dismiss(self, intent: Intent) -> list[Shift]:
+        """Put the error of an own edit away that was not committed, and that waits for no decision."""
+        return self._progressed(self.refusals.dismiss(intent))
 
-    def forgive(self, entry: Entry) -> Shift:
-        """Put the error of a document's last edit away."""
-        entry.refused = None
-        self._refused.pop(entry.id, None)
-        return self._progressed(entry)
+    def _concerned_by(self, ids: Iterable[str]) -> list[Shift]:
+        """Return what documents tell of conflicts that have come, gone, or come back."""
+        return self._progressed(self.refusals.concerned_by(ids))
 
-    def blame(self, entry: Entry, refused: Refused) -> Shift:
-        """Bring the error of a document's edit back, whose conflict is open again."""
-        entry.refused = refused
-        self._refused[entry.id] = entry
-        return self._progressed(entry)
-
-    def _progressed(self, entry: Entry) -> Shift:
+    def _progressed(self, ids: Iterable[str]) -> list[Shift]:
         if self.touched is not None:
-            self.touched.add(progress(entry.id))
-        document = self.document(entry)
-        return Shift(entry, document, document, "edit")
+            self.touched.update(map(progress, ids))
+        watched = [entry for id in ids if (entry := self._entries[id]).record]
+        seen = [(entry, self.document(entry)) for entry in watched]
+        return [Shift(entry, document, document, "edit") for entry, document in seen]
+
+    def _exists(self, id: str) -> bool:
+        return id in self._entries and self._entries[id].exists
 
     def _drop(
         self, refused: Iterable[int], revisions: Iterable[Revision], touched: dict[str, _Touch]
@@ -354,21 +363,18 @@ class View:
         rows.append(known)
         touched[row.id] = _Touch(entry, before, cause, rows)
 
-    def _settle(self, entry: Entry, n: int, refused: Refused | None) -> list[Shift]:
-        if refused:
-            entry.refused = refused
+    def _settle(self, entry: Entry, n: int, *, is_refused: bool) -> list[Shift]:
+        if is_refused:
             entry.is_misled = any(edit.n > n for edit in entry.pending)
-            self._refused[entry.id] = entry
-        elif entry.refused and not entry.refused.is_waiting:
-            entry.refused = None
-            self._refused.pop(entry.id, None)
+        else:
+            self.refusals.supersede(entry.id)
         before = self._look_at(entry)
         if self.touched is not None:
             self.touched.add(progress(entry.id))
         if not entry.take(n):
             return []
         # It became no revision, so nothing else would make it vanish.
-        return self._reshow(entry, before, "rollback" if refused else "merge")
+        return self._reshow(entry, before, "rollback" if is_refused else "merge")
 
     def _look_at(self, entry: Entry) -> _Before:
         # Nobody is told of what nobody looks at, so it is not decoded either.

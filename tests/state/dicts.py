@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -198,6 +198,8 @@ class Process:
         self.conflict_id = conflict_id
         self.n = 0
         self.refused: dict[int, Intent] = {}
+        self.waiting: dict[str, set[int]] = defaultdict(set)
+        self.failed: dict[str, int] = {}
         self.pending: list[Intent] = []
         self.done: list[Intent] = []
         self.undone: list[Intent] = []
@@ -244,9 +246,35 @@ class Process:
                     left = [other for other in stack if other.n != intent.n]
                     stack[:] = [_without(intent, other) for other in left] if is_there else left
                 self.refused[intent.n] = intent
+            for id in (step.op.id for step in intent.steps):
+                if outcome == "conflict":
+                    self.waiting[id].add(intent.n)
+                elif outcome == "rejected":
+                    self.failed[id] = intent.n
+                else:
+                    self.failed.pop(id, None)
         if outcomes:
             self.take_news()
         return outcomes
+
+    def blames(self, id: str) -> list[int]:
+        """Return the numbers of the edits of a document that were not committed, and are not dealt with."""
+        seen = self.seen()
+        waiting = {n for n in self.waiting[id] if self.conflict_id(n) in seen}
+        return sorted(waiting | {self.failed[id]} if id in self.failed else waiting)
+
+    def progress(self, id: str) -> str:
+        """Return what is said of a document: "saving", "conflict", "failed" or "saved"."""
+        if any(step.op.id == id for intent in self.pending for step in intent.steps):
+            return "saving"
+        blames = self.blames(id)
+        if not blames:
+            return "saved"
+        return "failed" if blames[-1] == self.failed.get(id) else "conflict"
+
+    def forgive(self, n: int) -> None:
+        """Put away what is said of an edit that nobody is asked about."""
+        self.failed = {id: failed for id, failed in self.failed.items() if failed != n}
 
     def again(self, ops: Iterable[Op], new_id: Callable[[str], str], *, decided: str = "") -> Intent:
         """Return the edit that does once more what others wanted, and ends the conflict about it.

@@ -234,13 +234,13 @@ class Peer:
 
     def react(self, number: int, how: str) -> None:
         """Retry or discard an edit that was not committed, where a config tells of one."""
-        state = self.store._state
-        known = {id: state.view.known(id) for id, values in self.seen().items() if values["name"]}
-        blamed = [(id, entry.refused) for id, entry in sorted(known.items()) if entry and entry.refused]
+        known = [id for id, values in self.seen().items() if values["name"]]
+        blamed = [(id, ns[-1]) for id in sorted(known) if (ns := self.plain.blames(id))]
         if blamed:
-            id, refused = blamed[number % len(blamed)]
-            record, n = self.store.configs[id], refused.intent.n
-            self._same(getattr(record, how), lambda: self._reacted(n, how))
+            id, n = blamed[number % len(blamed)]
+            record = self.store.configs[id]
+            if self._same(getattr(record, how), lambda: self._reacted(n, how)):
+                self.plain.forgive(n)
 
     def _same(self, real: Callable[[], object], plain: Callable[[], Intent | None]) -> bool:
         """Do something in both, or find it refused in both for one reason; return whether it was done."""
@@ -330,6 +330,9 @@ class Peer:
         settings = self.store.settings
         assert settings.agents.timeout == seen[SETTINGS]["timeout"]
         assert settings.sync.conflict_resolution == seen[SETTINGS]["policy"]
+        records = {SETTINGS: settings} | {config.id: config for config in configs.values()}
+        told = {id: (record.sync_state, record.error is not None) for id, record in records.items()}
+        assert told == {id: (self.plain.progress(id), bool(self.plain.blames(id))) for id in records}
         assert (self.store.pending, self.store._state.n) == (len(self.plain.pending), self.plain.n)
         assert (self.store.can_undo, self.store.can_redo) == (bool(self.plain.done), bool(self.plain.undone))
         self._check_told(seen)
@@ -338,10 +341,11 @@ class Peer:
     def _check_told(self, seen: dict[str, Values]) -> None:
         for id, told in self.told.items():
             if id in seen:
-                assert told == seen[id]
+                assert told == seen[id] | {"sync_state": self.plain.progress(id)}
         configs = {id for id, values in seen.items() if values["name"]}
         for id in configs - self.told.keys():
-            config, told = self.store.configs[id], self.told.setdefault(id, dict(seen[id]))
+            told = self.told[id] = seen[id] | {"sync_state": self.plain.progress(id)}
+            config = self.store.configs[id]
             config.observe(lambda change, told=told: told.update({change.name: change.new}), [*told])
         seqs = [event.seq for event in self.events if event.seq is not None]
         assert seqs == list(range(self.since + 1, self.since + 1 + len(seqs)))
@@ -354,9 +358,6 @@ class Peer:
             id: (one.met.id, VERBS[one.met.verb], one.cause, one.fields, said(one.met))
             for id, one in about.items()
         }
-        for entry in self.store._state.view.refused():
-            assert entry.refused
-            assert not entry.refused.is_waiting or self.plain.conflict_id(entry.refused.intent.n) in about
 
     def _about(self, conflict: Conflict) -> tuple[Any, ...]:
         """Return what a conflict says, in the words of the dicts."""

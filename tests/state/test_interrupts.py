@@ -256,6 +256,21 @@ def test_an_interrupt_at_any_instruction_of_a_block_leaves_all_of_it_or_nothing(
     assert at > 500
 
 
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_handler_that_raises_nothing_breaks_into_no_block(is_nested: bool, gpt: Config) -> None:
+    heard: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        at = 1
+        while meddled(at, lambda: block_of(gpt, at, is_nested=is_nested)):  # noqa: B023
+            seen = (gpt.temperature, gpt.seed, gpt.max_tokens)
+            assert seen == (at / 1e6, at if is_nested else 0, at), at
+            at += 7
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert len(heard) == at // 7 > 70
+
+
 def test_an_interrupt_at_any_instruction_of_an_edit_leaves_it_whole(gpt: Config) -> None:
     at, done, accepted = 1, True, 0
     while done:

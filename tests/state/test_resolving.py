@@ -192,6 +192,41 @@ def test_who_decided_second_can_make_the_edit_again(
     assert (gpt.sync_state, gpt.error, gpt.temperature, len(asking.conflicts)) == ("saved", None, 0.9, 0)
 
 
+def test_an_older_conflict_is_said_of_a_record_when_the_later_one_is_decided(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, older = asking.configs["gpt"], overlap(asking, other, held)
+    with asking._engine._write_mutex:
+        gpt.seed = 5
+        other("gpt.seed = 6; store.flush()")
+    asking.flush()
+    (later,) = (one for one in asking.conflicts.values() if one.id != older.id)
+    assert (gpt.sync_state, later.reason in str(gpt.error)) == ("conflict", True)
+    gpt.retry()
+    asking.flush()
+    assert (gpt.seed, gpt.sync_state, older.reason in str(gpt.error)) == (5, "conflict", True)
+    gpt.discard()
+    asking.flush()
+    assert (gpt.temperature, gpt.seed, gpt.sync_state, len(asking.conflicts)) == (1.5, 5, "saved", 0)
+
+
+def test_a_decision_that_meets_somebody_elses_edit_leaves_both_conflicts_open(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, older = asking.configs["gpt"], overlap(asking, other, held)
+    with asking._engine._write_mutex:
+        older.resolve("ours")
+        other("gpt.temperature = 1.9; store.flush()")
+    asking.flush()
+    (later,) = (one for one in asking.conflicts.values() if one.id != older.id)
+    later.resolve("theirs")
+    assert (gpt.sync_state, older.reason in str(gpt.error)) == ("conflict", True)
+    asking.flush()
+    gpt.retry()
+    asking.flush()
+    assert (gpt.temperature, gpt.sync_state, len(asking.conflicts)) == (0.9, "saved", 0)
+
+
 def test_a_conflict_that_an_undo_could_not_open_again_at_once_is_the_same_one_afterwards(
     asking: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
@@ -325,11 +360,11 @@ def test_to_resolve_a_conflict_other_documents_are_not_looked_at(
 
     conflict = overlap(asking, other, held)
     view = asking._state.view
-    assert [entry.name for entry in view.refused()] == ["gpt"]
+    assert [one.conflict for one in view.refusals.of(asking.configs["gpt"].id)] == [conflict.id]
     monkeypatch.setattr(view, "_entries", Closed(view._entries))
     conflict.resolve("theirs")
     asking.flush()
-    assert (view.refused(), asking.configs["gpt"].error) == ([], None)
+    assert asking.configs["gpt"].error is None
 
 
 def test_without_a_refused_edit_there_is_nothing_to_decide(disk: Store) -> None:

@@ -143,7 +143,7 @@ def test_what_was_refused_vanishes_and_what_came_after_it_stays(
     assert other("store.refresh(); gpt.to_dict()['temperature']") == 0.9
 
 
-def test_an_edit_in_conflict_stays_the_records_error_until_it_is_dismissed(
+def test_an_edit_in_conflict_stays_the_records_error_until_it_is_decided(
     disk: Store, other: Kernel, held: Callable[[], None]
 ) -> None:
     gpt = disk.configs["gpt"]
@@ -155,10 +155,9 @@ def test_an_edit_in_conflict_stays_the_records_error_until_it_is_dismissed(
     gpt.temperature = 0.9
     disk.flush()
     assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
-    disk._state.dismiss(gpt.id)
+    disk.conflicts[0].resolve("theirs")
     assert (gpt.sync_state, gpt.error) == ("saved", None)
     assert [new for _, _, new, _ in heard][-1] == "saved"
-    assert len(disk.conflicts) == 1
 
 
 # -- deletions ------------------------------------------------------------------------------
