@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchstate.config import Config
 from orchstate.errors import DuplicateNameError, ValidationError, quoted
@@ -157,9 +158,10 @@ class Configs(Collection[Config]):
         definition = self._registry.get(provider)
         name = self.free_name(definition.id) if name is None else name
         plain, secret = _split(self._registry.document_class(definition.id), values)
-        with self._state.transaction():
+        # Keys belong to a config that exists, so with them it is two edits that are one.
+        with self._state.transaction() if secret else nullcontext():
             id, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)
-            config = self[id]
+            config = cast("Config", self._state.record(id))
             if secret:
                 config._assign(secret)
         config._warn_of_keys({"name": name, **plain})

@@ -57,6 +57,10 @@ _GONE: Final = "SELECT id FROM doc WHERE kind = ? AND deleted <> 0"
 _IDS: Final = """WITH RECURSIVE ids(id) AS (
     SELECT min(id) FROM rev
     UNION ALL SELECT (SELECT min(id) FROM rev WHERE id > ids.id) FROM ids WHERE ids.id IS NOT NULL)"""
+# Those that are said to be deleted come last, since that may be what is damaged; each half has its index.
+_OF_NAME: Final = " UNION ALL ".join(
+    f"{DOC} WHERE kind = ? AND name_key = ? AND {are}" for are in ("deleted = 0", "deleted <> 0")
+)
 _LAST: Final = "(SELECT max(seq) FROM rev AS one WHERE one.id = ids.id AND one.seq <= ?)"
 _FIRST: Final = "(SELECT min(seq) FROM rev AS one WHERE one.id = ids.id)"
 _OF_REV: Final = ", ".join(f"rev.{name}" for name in f"{FIELDS}, checksum, {CHANGE}".split(", "))
@@ -88,13 +92,9 @@ class Live:
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the living document of a name; raises as :meth:`get` does."""
-        for are_deleted in ("deleted = 0", "deleted <> 0"):
-            found = self._read(
-                f"{DOC} WHERE kind = ? AND name_key = ? AND {are_deleted}", [kind, name_key(name)]
-            )
-            for row in map(self._verified, found):
-                if _lives(row, kind):
-                    return row
+        for row in map(self._verified, self._read(_OF_NAME, [kind, name_key(name)] * 2)):
+            if _lives(row, kind):
+                return row
         return None
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
