@@ -209,6 +209,7 @@ class Failpoint:
 
 
 _OUTBOX = "orchstate.storage.outbox:Outbox"
+_SALVAGE = "orchstate.storage.salvage"
 _LAST_STEP = f"PRAGMA user_version = {len(schema._STEPS)}$"
 
 FAILPOINTS: dict[str, Failpoint] = {
@@ -273,6 +274,13 @@ FAILPOINTS: dict[str, Failpoint] = {
     ),
     "before a damaged outbox is set aside": Failpoint(Call(f"{_OUTBOX}.set_aside", "before"), "damaged", 1),
     "after a damaged outbox was set aside": Failpoint(Call(f"{_OUTBOX}.set_aside", "after"), "damaged", 1),
+    # A damaged file is replaced by one with all that is sound in it.
+    "salvage begun": Failpoint(Call(f"{_SALVAGE}:fill", "before"), "salvage", 1),
+    "salvaged, and not yet ready": Failpoint(Call(f"{_SALVAGE}:fill", "after"), "salvage", 1),
+    "ready, and not in its place": Failpoint(Call(f"{_SALVAGE}:_swap", "before"), "salvage", 1),
+    "before the damaged file is kept": Failpoint(Call("os:link", "before"), "salvage", 1),
+    "damaged file kept": Failpoint(Call("os:link", "after"), "salvage", 1),
+    "salvaged file in its place": Failpoint(Call(f"{_SALVAGE}:_swap", "after"), "salvage", 1),
     # Keys, and copies.
     "key kept, its document not": Failpoint(Call("crash.victims:Keys.set", "after"), "keys", 5),
     "before an old key goes": Failpoint(Call("crash.victims:Keys.delete", "before"), "keys", 5),

@@ -10,7 +10,9 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +231,18 @@ def damaged(victim: Victim) -> None:
     victim.open().close()
 
 
+def salvage(victim: Victim) -> None:
+    """Open a store whose file has lost its head, and take over what a predecessor had accepted."""
+    _predecessor(victim)
+    # The head stands in the log, too, until that is written back.
+    with closing(sqlite3.connect(victim.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with victim.path.open("r+b") as file:
+        file.write(b"\xaa" * 100)
+    victim.arm()
+    victim.open().close()
+
+
 def _predecessor(victim: Victim) -> None:
     pid = os.fork()
     if pid == 0:
@@ -293,5 +307,5 @@ def played(play: Callable[..., None]) -> Callable[..., None]:
 
 
 PLAYS: dict[str, Callable[..., None]] = {
-    play.__name__: played(play) for play in (edit, birth, adopt, damaged, keys, copy, heal)
+    play.__name__: played(play) for play in (edit, birth, adopt, damaged, salvage, keys, copy, heal)
 }
