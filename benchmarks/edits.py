@@ -1,7 +1,7 @@
 """An edit acknowledged: validated, journalled, shown, observers told.
 
-Four times beside the same work by hand: in bursts, at the pace of a person who drags a
-slider, in four processes at once, and with observers.
+Beside the same work by hand: in bursts, at the pace of a person who drags a slider, in four
+processes at once, and with observers; and while somebody who has locked the store is stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PACE_S: Final = 0.02
 _CEILING: Final = Limit("p99", 5 * NS_PER_MS / NS_PER_US)
+_STOPPED_CEILING: Final = Limit("median", 1_000)
 _WRITERS: Final = 4
 
 
@@ -38,6 +39,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
         yield from _paced(bench, store)
         yield _observed(bench, store)
     yield _together(bench)
+    yield _beside_a_stopped_one(bench)
 
 
 def _bursts(bench: Bench, store: Store) -> Iterator[Figure]:
@@ -143,6 +145,28 @@ def _together(bench: Bench) -> Figure:
         ceiling=_CEILING,
         goals=(Limit("p99", 1_000),),
     )
+
+
+def _beside_a_stopped_one(bench: Bench) -> Figure:
+    """Edit while another process, stopped in mid-commit, has every lock of the store."""
+    path, count = bench.filled(100), bench.pick(50, 25)
+    with open_store(path) as store, Worker("holder", path) as holder:
+
+        def edit(number: int) -> None:
+            store.configs["config 0"].temperature = bare.temperature(number)
+
+        def paced() -> list[float]:
+            return timed(edit, count, rest=lambda: time.sleep(PACE_S))
+
+        def beside() -> list[float]:
+            with holder.stopped():
+                samples = paced()
+            store.flush()
+            return samples
+
+        ours, alone = interleave(bench.rounds, beside, paced)
+    what, against = "edit, the lock's holder stopped", "nobody stopped"
+    return Figure(what, "us", ours, against, alone, ceiling=_STOPPED_CEILING, goals=(Limit("p99", 1_000),))
 
 
 def _all(workers: list[Worker], count: int, pace_s: float) -> list[float]:

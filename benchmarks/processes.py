@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.measuring import NS_PER_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _FRESH: Final = str(Path(__file__).with_name("fresh.py"))
@@ -64,6 +68,17 @@ class Worker:
         """Return the answer to a request."""
         self.tell(*request)
         return self.hear()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have a holder take every lock of its store and stop it, until the block ends."""
+        self.ask("hold")
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
+        self.ask("let go")
 
     def tell(self, *request: Any) -> None:
         """Make a request whose answer is heard later."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks import bare
 from benchmarks.measuring import timed
 from benchmarks.places import open_store
+from orchstate.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,25 @@ def sqlite_writer(path: str, id: str) -> None:
     """Do the same with sqlite3 alone, WAL and NORMAL."""
     raw = bare.Sqlite(Path(path), journal_mode="wal", synchronous="normal")
     _serve(lambda count, pace_s: _paced(lambda number: raw.edit(bare.temperature(number), id), count, pace_s))
+
+
+def holder(path: str) -> None:
+    """Sit in mid-commit with every lock of a store: ``["hold"]`` begins it, ``["let go"]`` ends it."""
+    with open_store(Path(path)) as store:
+        engine = store._engine
+        assert isinstance(engine, SqliteEngine) and engine._lock
+
+        def answer(request: str) -> None:
+            if request == "hold":
+                engine._write_mutex.acquire()
+                engine._lock.acquire(5)
+                engine._writing.execute("BEGIN IMMEDIATE")
+            else:
+                engine._writing.execute("ROLLBACK")
+                engine._lock.release()
+                engine._write_mutex.release()
+
+        _serve(answer)
 
 
 def watcher(path: str, name: str) -> None:
@@ -234,6 +254,7 @@ if __name__ == "__main__":
     _ROLES: dict[str, Callable[..., None]] = {
         "writer": writer,
         "sqlite_writer": sqlite_writer,
+        "holder": holder,
         "watcher": watcher,
         "watcher_of_many": watcher_of_many,
         "announcer": announcer,
