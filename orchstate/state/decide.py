@@ -58,9 +58,19 @@ def decider(kinds: Kinds) -> Decide:
         except _RefusedError as refused:
             return refused.decision
         except _MeetingError as error:
+            if _is_about(error.meeting, intent, snapshot):
+                # A decision about it that came too late: it is still open, and shows what is there now.
+                return Decision("rejected", (), error.meeting.reason, "ConflictError")
             return _opened(error.meeting, intent, writer)
 
     return decide
+
+
+def _is_about(meeting: Meeting, intent: Intent, snapshot: Snapshot) -> bool:
+    """Whether an intent was to end a conflict about the very document that it has met."""
+    ends = [one for one in intent.operations if (one.verb, one.kind) == ("delete", ConflictDocument.kind)]
+    rows = [row for row in map(snapshot.get, (one.id for one in ends)) if row and not row.deleted]
+    return any(json.loads(row.body).get("target") == meeting.operation.id for row in rows)
 
 
 def _decide_all(kinds: Kinds, snapshot: Snapshot, intent: Intent, writer: str) -> Decision:

@@ -239,12 +239,19 @@ class View:
         changed = {revision.row.id for revision in revisions}
         while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
             ids = self._open_edits.pop(n)
-            if n in refused:
+            if n in refused and not self._is_still_asked(refused[n]):
                 self.refusals.add(ids, refused[n])
             for id in ids:
                 shifts += self._settle(self._entries[id], n, is_refused=n in refused)
             changed.update(ids)
         return shifts + self._concerned_by(changed)
+
+    def _is_still_asked(self, refused: Refused) -> bool:
+        """Whether it was a decision that came too late: then its conflict says all that is to be said."""
+        operations = refused.intent.operations if refused.conflict is None else ()
+        ended = [one.id for one in operations if (one.verb, one.kind) == ("delete", ConflictDocument.kind)]
+        rows = [entry.row for id in ended if (entry := self._entries.get(id))]
+        return any(row and not row.deleted for row in rows)
 
     def dismiss(self, intent: Intent) -> list[Shift]:
         """Put the error of an own edit away that was not committed, and that waits for no decision."""

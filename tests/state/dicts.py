@@ -111,6 +111,12 @@ class File:
         except RejectedError:
             return "rejected"
         except MeetingError as meeting:
+            ended = [self.rows.get(step.op.id) for step in intent.steps if step.op.verb == "delete"]
+            if any(
+                row and "about" in row and row["about"].met.id == meeting.conflict.met.id for row in ended
+            ):
+                # A decision that came too late.
+                return "rejected"
             outcome = "conflict"
             about = meeting.conflict._replace(edits=tuple(step.op for step in intent.steps))
             after = {process.conflict_id(intent.n): {"name": None, "about": about}}
@@ -249,13 +255,20 @@ class Process:
             for id in (step.op.id for step in intent.steps):
                 if outcome == "conflict":
                     self.waiting[id].add(intent.n)
-                elif outcome == "rejected":
+                elif outcome == "rejected" and not self._is_still_asked(intent):
                     self.failed[id] = intent.n
+                elif outcome == "rejected":
+                    pass
                 else:
                     self.failed.pop(id, None)
         if outcomes:
             self.take_news()
         return outcomes
+
+    def _is_still_asked(self, intent: Intent) -> bool:
+        """Whether an edit was to end a conflict that is still open."""
+        deleted = (step.op.id for step in intent.steps if step.op.verb == "delete")
+        return any("about" in (self.file.rows.get(id) or {}) for id in deleted)
 
     def blames(self, id: str) -> list[int]:
         """Return the numbers of the edits of a document that were not committed, and are not dealt with."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from testbed.kernel import Kernel
 
+    from orchstate.conflicts import Conflict
     from orchstate.store import Store
 
 
@@ -210,21 +211,38 @@ def test_an_older_conflict_is_said_of_a_record_when_the_later_one_is_decided(
     assert (gpt.temperature, gpt.seed, gpt.sync_state, len(asking.conflicts)) == (1.5, 5, "saved", 0)
 
 
-def test_a_decision_that_meets_somebody_elses_edit_leaves_both_conflicts_open(
-    asking: Store, other: Kernel, held: Callable[[], None]
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_decision_that_comes_too_late_leaves_the_conflict_open_with_what_is_there_now(
+    asking: Store, other: Kernel, held: Callable[[], None], is_own: bool
 ) -> None:
-    gpt, older = asking.configs["gpt"], overlap(asking, other, held)
+    gpt = asking.configs["gpt"]
+    conflict = overlap(asking, other, held) if is_own else overlap_of_the_other(asking, other, held)
+    heard = changes_of(gpt, "sync_state")
     with asking._engine._write_mutex:
-        older.resolve("ours")
+        receipt = conflict.resolve({"temperature": 1.1})
         other("gpt.temperature = 1.9; store.flush()")
+    assert receipt.wait(10).state == "rejected"
+    assert "temperature of config 'gpt' was changed by somebody else" in str(receipt.error)
+    asking.refresh()
+    assert [one.id for one in asking.conflicts.values()] == [conflict.id]
+    assert "temperature: 1.9 is saved, 0.9 was wanted" in str(conflict)
+    assert (gpt.temperature, gpt.sync_state) == (1.9, "conflict" if is_own else "saved")
+    conflict.resolve({"temperature": 1.1}).wait(10)
     asking.flush()
-    (later,) = (one for one in asking.conflicts.values() if one.id != older.id)
-    later.resolve("theirs")
-    assert (gpt.sync_state, older.reason in str(gpt.error)) == ("conflict", True)
-    asking.flush()
-    gpt.retry()
-    asking.flush()
-    assert (gpt.temperature, gpt.sync_state, len(asking.conflicts)) == (0.9, "saved", 0)
+    assert (gpt.temperature, gpt.sync_state, len(asking.conflicts)) == (1.1, "saved", 0)
+    assert {new for _, _, new, _ in heard} <= {"saving", "saved", "conflict"}
+
+
+def overlap_of_the_other(store: Store, other: Kernel, let_go: Callable[[], None]) -> Conflict:
+    """Have both sides change the temperature, so that the other one's edit is not committed."""
+    let_go()
+    other("store._engine._write_mutex.acquire(); gpt.temperature = 0.9")
+    store.configs["gpt"].temperature = 1.5
+    store.flush()
+    other("store._engine._write_mutex.release(); store.flush()")
+    store.refresh()
+    (conflict,) = store.conflicts.values()
+    return conflict
 
 
 def test_a_conflict_that_an_undo_could_not_open_again_at_once_is_the_same_one_afterwards(
