@@ -336,7 +336,10 @@ class StoreFile:
             elif not schema.version_of(connection):
                 raise StoreError(f"{str(self.path)!r} is empty, so there is nothing to read. Check the path.")
             self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-            self.store_id = schema.store_id(connection)
+            self.store_id = self._identified(connection)
+            if self._lock:
+                schema.vouch(connection)
+                remember(self._lock, self.store_id)
             if self.path:
                 self._presence = Presence(self.path, connection, self.store_id)
                 self._log = log_at(self._log_path)
@@ -357,8 +360,10 @@ class StoreFile:
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute(f"PRAGMA journal_mode = {mode or journal_mode(self.path)}")
         schema.migrate(connection)
-        if self._lock:
-            remember(self._lock, schema.store_id(connection))
+
+    def _identified(self, connection: sqlite3.Connection) -> str:
+        """Return the id of the store in the file."""
+        return schema.store_id(connection)
 
     @contextlib.contextmanager
     def _locked(self, timeout_s: float | None = None) -> Iterator[None]:

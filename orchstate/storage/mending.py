@@ -89,6 +89,8 @@ class MendedFile(StoreFile):
         self._notes: frozenset[str] = frozenset()
         # The connection through which the whole file is being looked at.
         self._looked_at: sqlite3.Connection | None = None
+        # The id of the store as what lies beside its file says it.
+        self._remembered = ""
         super().__init__(path, read_only=read_only, mode=mode, timeout_s=timeout_s)
         self.places = self.places or (self.place,)
 
@@ -237,12 +239,13 @@ class MendedFile(StoreFile):
             super()._set_up(mode)
             return
         check_companions(path, path.with_name(f"{path.name}.lock"))
-        remembered = remembered_store(path)
+        self._remembered = remembered = remembered_store(path)
         file = path.stat().st_ino if path.exists() else 0
         try:
             self._set_up_sound(path, mode, remembered)
-        except (sqlite3.DatabaseError, StoreError) as error:
+        except (sqlite3.DatabaseError, StoreError, UnicodeError) as error:
             self._close_connections(patience_s=None)
+            self._presence = None
             if not (is_unopenable(error) or (remembered and is_doubtful(error, path))):
                 raise
             if not (remembered or holds_a_store(path)):
@@ -262,8 +265,12 @@ class MendedFile(StoreFile):
                 if not path.stat().st_size and not has_companions(path):
                     raise CorruptStoreError(f"{str(path)!r} is malformed: it is empty.")
         super()._set_up(mode)
-        if is_misread(self.store_id, remembered):
+
+    def _identified(self, connection: sqlite3.Connection) -> str:
+        id = super()._identified(connection)
+        if not schema.is_vouched_for(schema.meta(connection)) and is_misread(id, self._remembered):
             raise CorruptStoreError("The store's file has lost its id.")
+        return id
 
     def _salvage(self, path: Path, file: int, error: Exception) -> None:
         """Have a sound file instead of a damaged one, unless somebody was faster."""

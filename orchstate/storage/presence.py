@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchstate.errors import StoreError, StoreMovedError
+from orchstate.storage import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ _NO_STORE: Final = ("not a database", "no such table", "no such column")
 # may have been written once more in the same step.
 DOUBT_NS: Final = 2_000_000_000
 
+_MAX_REMEMBERED: Final = 100
 # The end of the name of a new file that is whole, and about to replace a damaged one.
 READY: Final = ".salvaged"
 
@@ -283,9 +285,24 @@ def remember(lock: FileLock, store_id: str) -> None:
     """Write into the lock's file whose store it guards; called with the lock held."""
     with contextlib.suppress(OSError):
         # It only helps to see a mix-up, so a full disk does not matter.
-        if os.pread(lock.fileno(), 100, 0) != store_id.encode():
+        content = f"{store_id} {schema.sum_of_id(store_id)}".encode()
+        if os.pread(lock.fileno(), _MAX_REMEMBERED, 0) != content:
             os.ftruncate(lock.fileno(), 0)
-            os.pwrite(lock.fileno(), store_id.encode(), 0)
+            os.pwrite(lock.fileno(), content, 0)
+
+
+def remembered_in(lock: Path) -> str:
+    """Return the id of the store that a lock's file guards; ``""`` where that is not certain.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with lock.open("rb") as file:
+        # Those of earlier versions have no sum.
+        id, _, found = file.read(_MAX_REMEMBERED).decode(errors="replace").partition(" ")
+    return id if schema.is_id(id) and found in ("", schema.sum_of_id(id)) else ""
 
 
 def check_companions(path: Path, lock: Path) -> None:
@@ -299,7 +316,7 @@ def check_companions(path: Path, lock: Path) -> None:
     if not has_companions(path):
         return
     with contextlib.suppress(OSError, sqlite3.Error), peeking(path) as connection:
-        known, found = lock.read_bytes().decode(errors="replace"), _store_id(connection)
+        known, found = remembered_in(lock), _store_id(connection)
         if known and found and known != found:
             raise StoreError(
                 f"{str(path)!r} was replaced by another store, and unfinished work on the earlier one still "

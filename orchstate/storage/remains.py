@@ -212,11 +212,13 @@ def _take_applied(remains: Remains, record: Record, read: Reader) -> None:
 
 def _take_pair(remains: Remains, record: Record, read: Reader) -> None:
     key, value = record.values
-    if isinstance(key, str) and isinstance(value, str):
+    if not (isinstance(key, str) and _is_storable(record.values)):
+        return
+    if isinstance(value, str):
         remains.meta[key] = value
-    elif isinstance(key, str) and isinstance(value, int) and _ID.fullmatch(key):
+    elif isinstance(value, int) and _ID.fullmatch(key):
         remains.pins.add((key, value))
-    elif isinstance(key, str) and isinstance(value, int):
+    elif isinstance(value, int):
         # How far a writer got, from before these had checksums.
         _raise(remains.unsure, key, value)
 
@@ -268,12 +270,20 @@ def _is_row(row: Row) -> bool:
 
 def _is_true(found: Row | Revision, checksum: object) -> bool:
     try:
-        # Damage makes anything, also of what is summed up; and only text can be stored again.
-        texts = [*found] if isinstance(found, Row) else [*found.row, *found, *found.origin]
-        "".join(text for text in texts if isinstance(text, str)).encode()
-        return found.checksum() == checksum
+        # Damage makes anything, also of what is summed up.
+        values = [*found] if isinstance(found, Row) else [*found.row, *found, *found.origin]
+        return _is_storable(values) and found.checksum() == checksum
     except (TypeError, ValueError):
         return False
+
+
+def _is_storable(values: Iterable[object]) -> bool:
+    """Whether values can be stored again: damage makes of texts what is none."""
+    try:
+        "".join(value for value in values if isinstance(value, str)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _raise(applied: dict[str, int], writer: str, n: int) -> None:

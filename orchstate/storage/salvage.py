@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import time
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from orchstate.storage.losses import PREFIX, Loss, note, unreadable
 from orchstate.storage.outbox import SUFFIX, is_held, scan, store_of
 from orchstate.storage.pieces import Pieces
 from orchstate.storage.placement import beside
-from orchstate.storage.presence import READY, has_companions, outboxes, place_of
+from orchstate.storage.presence import READY, has_companions, outboxes, place_of, remembered_in
 from orchstate.storage.remains import remains_of
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 _NEW, _KEPT = ".salvaging", ".damaged-"
 # The write-ahead log first: without it, what follows may not be put beside another file.
 _COMPANIONS: Final = ("-wal", "-journal")
-_STORE_ID: Final = re.compile(r"[0-9a-f-]{36}")
 # What SQLite says of a file whose structure is damaged; and what else, of one that cannot be opened for it.
 _SIGNS: Final = ("malformed", "not a database", "corrupt")
 _SIGNS_IN_OPENING: Final = (
@@ -102,7 +100,9 @@ def is_damage(error: BaseException) -> bool:
 def is_unopenable(error: BaseException) -> bool:
     """Whether an error in opening says that the structure of a file is damaged."""
     is_ours = isinstance(error, sqlite3.DatabaseError | CorruptStoreError)
-    return is_ours and any(sign in str(error) for sign in _SIGNS_IN_OPENING)
+    # SQLite quotes damaged text in what it says of it, which is no text then.
+    is_no_text = isinstance(error, UnicodeError) or "Could not decode" in str(error)
+    return is_no_text or (is_ours and any(sign in str(error) for sign in _SIGNS_IN_OPENING))
 
 
 def kept_files(path: Path) -> list[Path]:
@@ -114,8 +114,7 @@ def kept_files(path: Path) -> list[Path]:
 def remembered_store(path: Path) -> str:
     """Return the id of the store that was in a file, as what lies beside it says; ``""`` if nothing does."""
     with contextlib.suppress(OSError):
-        found = beside(path, ".lock").read_bytes()[:40].decode(errors="replace").strip()
-        if _STORE_ID.fullmatch(found):
+        if found := remembered_in(beside(path, ".lock")):
             return found
     for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
         with contextlib.suppress(OSError):
@@ -126,9 +125,8 @@ def remembered_store(path: Path) -> str:
 
 def is_misread(store_id: str, remembered: str) -> bool:
     """Whether an id is the remembered one but for damage: no two ids are so alike by chance."""
-    is_id = bool(_STORE_ID.fullmatch(store_id))
     differences = sum(one != other for one, other in zip(store_id, remembered, strict=False))
-    return not is_id or (bool(remembered) and 0 < differences <= _FEW)
+    return not schema.is_id(store_id) or (bool(remembered) and 0 < differences <= _FEW)
 
 
 def is_doubtful(error: BaseException, path: Path) -> bool:
@@ -223,8 +221,11 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
     remains.stand_in()
     damaged = unreadable(remains.meta)
     meta = {key: value for key, value in remains.meta.items() if key not in damaged}
-    if store_id and is_misread(meta.get("store_id", ""), store_id):
-        meta["store_id"] = store_id
+    found = meta.get("store_id", "")
+    if not schema.is_vouched_for(meta) and is_misread(found, store_id):
+        # The last is a new one.
+        found = store_id or schema.store_id(connection)
+    meta |= schema.vouchers(found)
     with transaction(connection):
         homeless = tables.put(
             connection,

@@ -2,24 +2,30 @@
 
 ``doc`` has the present row of every document, ``rev`` every revision whole, ``applied``
 the last intent of each writer that has an outcome, ``parked`` the intents that were not
-committed, ``clock`` the one counter from which seqs come, ``meta`` what is fixed at birth.
+committed, ``clock`` the one counter from which seqs come, ``meta`` what is fixed at birth
+and notes about the file.
 ``piece`` has what is long in a text, by the hash of its content; ``pin`` the revisions that
 results refer to; ``backstep`` where the clock was set back between two commits;
 ``compaction`` what was removed from the history, when and by whom.
 
 Steps are only ever appended: each is one transaction together with the number it sets.
+What they leave behind is known, so that damage to the tables' own definitions is seen
+before anything is read through them.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import TYPE_CHECKING, Final
 
 from orchstate.errors import CorruptStoreError, NewerSchemaError, StoreError
-from orchstate.storage.connection import transaction
+from orchstate.storage.connection import fetch, transaction
+from orchstate.storage.engine import checksum_of
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orchstate.storage.connection import Query
@@ -79,6 +85,19 @@ _STEPS: Final = (
 )
 
 
+# Of the definitions after each step. Others may add tables and indexes of their own.
+_SUMS: Final = (
+    "962a46990c29d4ef631b529b3b8a4a26",
+    "216d4ee56102526167180721aacd5ae2",
+    "17204a3355f84896722b26e2c6eb8fbc",
+    "81c3d0313167f56ff195b651b24311e3",
+)
+_NAME: Final = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER) (\w+)")
+_ID: Final = re.compile(r"[0-9a-f-]{36}")
+_STORE_ID, _ID_SUM, _FORMAT = "store_id", "store_id_sum", "format"
+_META: Final = "SELECT key, value FROM meta WHERE key IN (?, ?, ?)"
+
+
 def version_of(connection: sqlite3.Connection) -> int:
     """Return how many steps a file has had, 0 for an empty one."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -93,18 +112,37 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
         If the file is the database of another program.
     NewerSchemaError
         If it needs a newer orchstate; it stays as it is.
+    CorruptStoreError
+        If its tables are not as they were made.
     """
     # In this order: while another process makes the tables, there are none yet, or the mark is there too.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     if application not in (0, APPLICATION_ID) or (tables and not application):
         raise StoreError(f"{str(path)!r} is a database of another program. Choose another path.")
-    found = version_of(connection)
-    if found > len(_STEPS):
+    # Both at one moment, since another process may be at the next step.
+    connection.execute("BEGIN")
+    try:
+        found = version_of(connection)
+        is_sound = 0 < found <= len(_STEPS) and _sum_of(connection, found) == _SUMS[found - 1]
+        # Where the number itself is damaged, the note of it is not.
+        is_newer = found > len(_STEPS) and meta(connection).get(_FORMAT) != str(len(_STEPS))
+    finally:
+        connection.execute("COMMIT")
+    if is_newer:
         raise NewerSchemaError(
             f"{str(path)!r} has store format {found}, and this orchstate knows {len(_STEPS)}. "
             "Install a newer orchstate; the file was not touched."
         )
+    if tables and not is_sound:
+        raise CorruptStoreError(f"{str(path)!r} is malformed: its tables are not as they were made.")
+
+
+def _sum_of(connection: sqlite3.Connection, version: int) -> str:
+    """Return the sum of the definitions that a number of steps have made."""
+    names = {found[1] for step in _STEPS[:version] for text in step if (found := _NAME.match(text))}
+    stored = fetch(connection, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    return checksum_of("\n".join(f"{name} {text}" for name, text in stored if name in names)).hex()
 
 
 def store_id(connection: sqlite3.Connection) -> str:
@@ -113,12 +151,47 @@ def store_id(connection: sqlite3.Connection) -> str:
     Raises
     ------
     CorruptStoreError
-        If it is missing.
+        If it is missing or damaged.
     """
-    row = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
-    if row is None:
+    found = meta(connection)
+    id = found.get(_STORE_ID, "")
+    if not id or found.get(_ID_SUM, sum_of_id(id)) != sum_of_id(id):
         raise CorruptStoreError("The store's file has lost its id. Restore it from a backup.")
-    return str(row[0])
+    return id
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a store."""
+    return bool(_ID.fullmatch(text))
+
+
+def sum_of_id(id: str) -> str:
+    """Return the sum by which a store's id is known to be undamaged."""
+    return checksum_of(id).hex()[:16]
+
+
+def is_vouched_for(meta: Mapping[str, str]) -> bool:
+    """Whether ``meta`` says that the store's id is undamaged; that of earlier versions did not."""
+    id = meta.get(_STORE_ID, "")
+    return is_id(id) and meta.get(_ID_SUM) == sum_of_id(id)
+
+
+def vouchers(id: str) -> dict[str, str]:
+    """Return what is put into ``meta`` so that damage to it, and to the number of the format, is seen."""
+    return {_STORE_ID: id, _ID_SUM: sum_of_id(id), _FORMAT: str(len(_STEPS))}
+
+
+def vouch(connection: sqlite3.Connection) -> None:
+    """Put the vouchers into a file where they are missing."""
+    found = meta(connection)
+    for key, value in vouchers(store_id(connection)).items():
+        if found.get(key) != value:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [key, value])
+
+
+def meta(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what ``meta`` says of the store's id and format."""
+    return {key: str(value) for key, value in fetch(connection, _META, [_STORE_ID, _ID_SUM, _FORMAT])}
 
 
 def has_table(query: Query, name: str) -> bool:
@@ -139,6 +212,6 @@ def _run(connection: sqlite3.Connection, step: int) -> None:
     for statement in _STEPS[step]:
         connection.execute(statement)
     if step == 0:
-        connection.execute("INSERT INTO meta VALUES ('store_id', ?)", [str(uuid.uuid4())])
+        connection.execute("INSERT INTO meta VALUES (?, ?)", [_STORE_ID, str(uuid.uuid4())])
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {step + 1}")
