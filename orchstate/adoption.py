@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from orchstate.errors import CorruptStoreError, OrchstateError, StoreLockedError
+from orchstate.errors import CorruptStoreError, OrchstateError, StoreError, StoreLockedError
 from orchstate.locks import FileLock
 from orchstate.models.intent import Intent
-from orchstate.state.state import adopted
+from orchstate.state.late import adopted
 from orchstate.storage.losses import in_words
 from orchstate.storage.outbox import A_MOMENT_S, adopt_all, ids_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from orchstate.state.kinds import Kinds
@@ -26,24 +26,92 @@ logger = logging.getLogger(__name__)
 _PATIENCE_S: Final = 10.0
 
 
-def adopt(folder: Path, engine: SqliteEngine, kinds: Kinds) -> int:
-    """Commit what is left in the outboxes of dead processes; returns how many edits that were.
+class Adoption:
+    """Takes over what dead processes had accepted: as a store is opened, and while it is open.
 
-    Where another process is at it, it is waited for: what is made meanwhile must not be on top of less, and
-    then be overwritten. What is damaged in them is logged, named in the engine's damages, and kept.
+    Parameters
+    ----------
+    folder
+        Of the outboxes.
+    engine
+        Where their edits are committed.
+    kinds
+        The kinds of documents.
+
+    Attributes
+    ----------
+    error
+        Why some of them could not be committed by now; None where none is left.
     """
-    turn = FileLock(folder, must_exist=True)
-    try:
-        if not turn.acquire(_PATIENCE_S):
-            logger.warning("Another process has been taking over edits of dead ones for %d s.", _PATIENCE_S)
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        logger.warning("%s could not be locked: %s", turn.path, error)
-    try:
-        return sum(_adopt(outbox, engine, kinds) for outbox in adopt_all(folder, store_id=engine.store_id))
-    finally:
-        turn.release()
+
+    def __init__(self, folder: Path, engine: SqliteEngine, kinds: Kinds) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._kinds = kinds
+        self.error: OrchstateError | None = None
+
+    def run(self) -> int:
+        """Commit what is left in the outboxes of dead processes; returns how many edits that were.
+
+        Where another process is at it, it is waited for: what is made meanwhile must not be on top of less.
+        What is damaged in them is logged, named in the engine's damages, and kept.
+
+        Raises
+        ------
+        StoreLockedError
+            If the store is locked; nobody should go on without these edits.
+        """
+        turn = FileLock(self._folder, must_exist=True)
+        try:
+            if not turn.acquire(_PATIENCE_S):
+                logger.warning(
+                    "Another process has been taking over edits of dead ones for %d s.", _PATIENCE_S
+                )
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            logger.warning("%s could not be locked: %s", turn.path, error)
+        try:
+            return self._run()
+        finally:
+            turn.release()
+
+    def run_again(self, told: Callable[[], object]) -> bool:
+        """Do the same where nothing is in the way; returns whether anything was committed.
+
+        `told` is called when :attr:`error` has changed.
+        """
+        turn, before = FileLock(self._folder, must_exist=True), self.error
+        try:
+            return turn.try_acquire() and self._run() > 0
+        except (OSError, StoreLockedError):
+            # Another time.
+            return False
+        finally:
+            turn.release()
+            if self.error is not before:
+                told()
+
+    def _run(self) -> int:
+        count, problem = 0, None
+        for outbox in adopt_all(self._folder, store_id=self._engine.store_id):
+            try:
+                count += _adopted(outbox, self._engine, self._kinds)
+            except StoreLockedError:
+                raise
+            except (OrchstateError, ValueError) as error:
+                problem = StoreError(
+                    "What a process that had died had accepted is not seen here yet, and kept in "
+                    f"{str(outbox.path)!r}: {error}"
+                )
+            finally:
+                # Whatever happened, the next one can have it; harmless where it was dealt with.
+                outbox.close(keep=True)
+        if str(problem) != str(self.error):
+            self.error = problem
+            if problem:
+                logger.warning("%s", problem)
+        return count
 
 
 def waiting(folder: Path, engine: SqliteEngine) -> int:
@@ -82,20 +150,6 @@ def _is_note(intent: Intent) -> bool:
     return all(operation.verb == "pin" for operation in intent.operations)
 
 
-def _adopt(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
-    try:
-        return _adopted(outbox, engine, kinds)
-    except StoreLockedError:
-        # Whoever went on without these edits would make others on top of less.
-        raise
-    except (OrchstateError, ValueError) as error:
-        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, error)
-        return 0
-    finally:
-        # Whatever happened, the next one can have it; harmless where it was dealt with.
-        outbox.close(keep=True)
-
-
 def _adopted(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
     found = outbox.records()
     intents, reason = _intents(found.records)
@@ -115,9 +169,8 @@ def _adopted(outbox: Outbox, engine: SqliteEngine, kinds: Kinds) -> int:
             # What it was about may have been lost.
             engine.damages.add(CorruptStoreError(message))
     if reason:
-        logger.warning("The outbox %s could not be adopted and is kept: %s", outbox.path, reason)
-        outbox.close(keep=True)
-    elif found.damaged or found.torn:
+        raise reason
+    if found.damaged or found.torn:
         _tell_of_damage(found, intents, done, outbox, engine)
     outbox.close(keep=False)
     return sum(intent.n > done and not _is_note(intent) for intent in intents)

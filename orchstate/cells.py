@@ -49,3 +49,6 @@ class CellEnd:
             self._flush(CELL_FLUSH_S)
         except StoreError as error:
             logger.warning("%s", error)
+        except KeyboardInterrupt:
+            # IPython would show it as an error of ours.
+            logger.warning("This cell's edits are still being committed; that goes on by itself.")

@@ -1,7 +1,8 @@
 """The command ``orchstate``: what a terminal can do with a store.
 
-Exit codes: 0 it worked, 1 it failed and standard error has one line that says why, 2 the
-command was not understood. Commands that only read never make a store.
+Exit codes: 0 it worked, 1 it failed, or could not read all that there is, and standard error
+has one line that says why, 2 the command was not understood. Commands that only read never
+make a store.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from orchstate.arguments import count, path, port
 from orchstate.display import printable
-from orchstate.errors import OrchstateError, OrchstateWarning, StoreError
+from orchstate.errors import CorruptStoreError, OrchstateError, OrchstateWarning, StoreError
 from orchstate.exchange.disguise import without_keys
 from orchstate.terminal import counted, cut_time, fail, print_json, print_table, records
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, unknown = _parser().parse_known_args(own)
     if unknown:
         options.parser.error(_unknown(options.run, unknown))
-    options.extra = extra
+    options.extra, options.damage = extra, None
     logging.basicConfig(format="orchstate: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+        if options.damage:
+            return fail(f"Not all of the store can be read. {options.damage}")
     except OrchstateError as error:
         return fail(str(error))
     except BrokenPipeError:
@@ -84,8 +87,7 @@ def _list(options: Namespace) -> int:
     if options.json:
         return print_json(rows)
     if not rows:
-        print("There are no configs yet. Make one in the form: orchstate lab")
-        return 0
+        return _print_none(options)
     columns = ("name", "provider", "model", "ready", "key")
     return print_table(columns, [[row[name] for name in columns] for row in rows])
 
@@ -219,7 +221,7 @@ def _check(options: Namespace) -> int:
         names = ("config", "ok", "reason", "status", "latency_ms", "message")
         print_json([{name: getattr(result, name) for name in names} for result in results])
     elif not results:
-        print("There are no configs yet. Make one in the form: orchstate lab")
+        _print_none(options)
     return 0 if all(results) else 1
 
 
@@ -262,7 +264,9 @@ def _salvage(options: Namespace) -> int:
 # -- what commands share ------------------------------------------------------------------
 
 
-def _open(options: Namespace, *, read_only: bool) -> Store:
+@contextlib.contextmanager
+def _open(options: Namespace, *, read_only: bool) -> Iterator[Store]:
+    """Open the store; what turned out to be damaged meanwhile is told at the end."""
     from orchstate.opening import open, resolve
 
     path = resolve(options.store)
@@ -271,15 +275,24 @@ def _open(options: Namespace, *, read_only: bool) -> Store:
     if read_only and not path.exists():
         step = "Make it with orchstate lab, or name another with --store."
         raise StoreError(f"There is no store {str(path)!r}. {step}")
-    return open(options.store, read_only=read_only)
+    with open(options.store, read_only=read_only) as store:
+        yield store
+        options.damage = store.error if isinstance(store.error, CorruptStoreError) else None
 
 
-def _open_or_empty(options: Namespace) -> Store:
+def _open_or_empty(options: Namespace) -> contextlib.AbstractContextManager[Store]:
     """Open the store for reading, or stand in for one that would be made."""
     from orchstate.opening import open, resolve
 
     path = resolve(options.store)
-    return open(":memory:") if path is None or not path.exists() else open(path, read_only=True)
+    return open(":memory:") if path is None or not path.exists() else _open(options, read_only=True)
+
+
+def _print_none(options: Namespace) -> int:
+    """Say that there are no configs, unless nobody knows."""
+    if not options.damage:
+        print("There are no configs yet. Make one in the form: orchstate lab")
+    return 0
 
 
 def _summary(store: Store, config: Config) -> dict[str, Any]:

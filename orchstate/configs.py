@@ -160,8 +160,8 @@ class Configs(Collection[Config]):
         plain, secret = _split(self._registry.document_class(definition.id), values)
         # Keys belong to a config that exists, so with them it is two edits that are one.
         with self._state.transaction() if secret else nullcontext():
-            id, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)
-            config = cast("Config", self._state.record(id))
+            made, _ = self._state.create("config", name, {"provider": provider, **plain}, upsert=upsert)
+            config = cast("Config", made)
             if secret:
                 config._assign(secret)
         config._warn_of_keys({"name": name, **plain})

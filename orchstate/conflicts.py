@@ -266,7 +266,12 @@ class Conflicts(Collection[Conflict]):
             present = {path: now.at(path) for path in conflict.theirs if now and path in leaves(type(now))}
             sides = (conflict.base, {**conflict.theirs, **present}, conflict.ours)
             base, theirs, ours = (dict(to_plain(dict(side))) for side in sides)
-            conflict.resolve(dict(function(base, theirs, ours)))
+            merged: Any = function(base, theirs, ours)
+            if not isinstance(merged, Mapping):
+                what = f"returned {type(merged).__name__} and not values by field"
+                logger.error("The merge function %s; %r stays open", what, conflict)
+                return
+            conflict.resolve(dict(merged))
         except OrchstateError as error:
             logger.warning("%r could not be merged and stays open: %s", conflict, error)
         except Exception as error:

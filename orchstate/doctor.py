@@ -159,7 +159,11 @@ def _outboxes(path: Path, store_id: str | None, done: Mapping[str, int]) -> Iter
     done
         Number of the last edit that is committed to it, by writer.
     """
-    for file in sorted(outboxes(path).glob(f"*{SUFFIX}")):
+    folder = outboxes(path)
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        step = f"chmod u+rwx {str(folder)!r}"
+        yield Finding("problem", "outbox", f"{str(folder)!r} cannot be read, so nothing can be opened.", step)
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             found = scan(file.read_bytes())
             # What is not there any more was just taken over.
@@ -212,6 +216,9 @@ def _store(path: Path, secrets: Secrets) -> Iterator[Finding]:
             configs = list(store.configs.values())
             found = f"{counted(len(configs), 'config')}, {counted(len(store.history), 'revision')}"
             yield Finding("ok", "store", found)
+            for conflict in store.conflicts.values():
+                step = "Decide in the form of the store, or with store.conflicts.of(name)[0].resolve(...)."
+                yield Finding("warning", "conflict", f"Undecided: {conflict}", step)
             yield from _configs(configs, secrets)
     except OrchstateError as error:
         yield Finding("problem", "store", str(error))

@@ -20,7 +20,7 @@ from orchstate.errors import (
     quoted,
 )
 from orchstate.state.events import Event
-from orchstate.state.live import no_field, notify
+from orchstate.state.live import news, no_field
 from orchstate.state.selection import Selection
 from orchstate.state.traits import ComputedTrait
 from orchstate.tracebacks import forget
@@ -28,6 +28,7 @@ from orchstate.tracebacks import forget
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from orchstate.adoption import Adoption
     from orchstate.secrets.secrets import Mode
     from orchstate.secrets.store import SecretStore
     from orchstate.state.state import State
@@ -64,6 +65,7 @@ class Followed(HasTraits):
     _engine: SqliteEngine
     _state: State
     _options: Options
+    _adoption: Adoption | None
     _active: Active
     _told: tuple[Any, ...]
 
@@ -249,7 +251,7 @@ class Followed(HasTraits):
             return "loading"
         if self._options.read_only:
             return "read-only"
-        if state.failing or state.refusing or self._engine.damages:
+        if state.failing or state.refusing or self._engine.damages or self._left_error:
             return "degraded"
         return "saving" if state.pending else "ready"
 
@@ -258,7 +260,12 @@ class Followed(HasTraits):
         return self._engine.loading.is_running
 
     def _error(self) -> OrchstateError | None:
-        return self._state.seen_itself.error or self._engine.damages.error
+        return self._state.seen_itself.error or self._engine.damages.error or self._left_error
+
+    @property
+    def _left_error(self) -> OrchstateError | None:
+        """Why accepted edits of dead processes are not seen here."""
+        return self._adoption.error if self._adoption else None
 
     def _followed(self) -> tuple[Any, ...]:
         active = self._told[0] if self._told else None
@@ -272,6 +279,8 @@ class Followed(HasTraits):
         if not self._trait_notifiers:
             return
         before, self._told = self._told, self._followed()
+        changed: list[Callable[[], object]] = []
         for name, old, new in zip(_FOLLOWED, before, self._told, strict=True):
             if old is not new and old != new:
-                notify(self, name, old, new, "edit")
+                changed += news(self, name, old, new, "edit")
+        self._state.delivery.in_turn(iter(changed))

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchstate.adoption import adopt, waiting
+from orchstate.adoption import Adoption, waiting
 from orchstate.errors import (
     ClosedError,
     ForkedStoreError,
@@ -238,6 +238,9 @@ def _open_new(path: Path | None, options: Options) -> Store:
     # First what can be wrong without a trace on the disk.
     secrets = Secrets(options.secrets, vault_path=vault_path())
     engine = SqliteEngine(path, read_only=options.read_only)
+    adoption = None
+    if path and not options.read_only:
+        adoption = Adoption(outboxes(path), engine, kinds_of(Registry()))
     journal: Any = None
     try:
         is_long = path is not None and _is_long(path, engine)
@@ -246,13 +249,13 @@ def _open_new(path: Path | None, options: Options) -> Store:
             engine.loading.expect()
         elif path:
             engine.inspect(anew=False)
-            _log_opening(path, engine, _adopt(path, engine, options), begun_ns)
+            _log_opening(path, engine, _adopt(path, engine, adoption), begun_ns)
         if path is None:
             journal = MemoryJournal(uuid.uuid4().hex)
         elif not options.read_only:
             writer = uuid.uuid4().hex
             journal = Outbox.create(outboxes(path), store_id=engine.store_id, writer=writer)
-        store = Store(engine, journal, options, secrets)
+        store = Store(engine, journal, options, secrets, adoption)
         if path and is_long:
             engine.loading.begin(partial(_load, path, store, begun_ns), store._state.look_again)
         return store
@@ -269,9 +272,9 @@ def _is_long(path: Path, engine: SqliteEngine) -> bool:
     return bytes_in(outboxes(path)) > _QUICKLY_ADOPTED_BYTES or engine.is_large
 
 
-def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:
-    if not options.read_only:
-        return adopt(outboxes(path), engine, kinds_of(Registry()))
+def _adopt(path: Path, engine: SqliteEngine, adoption: Adoption | None) -> int:
+    if adoption:
+        return adoption.run()
     if count := waiting(outboxes(path), engine):
         logger.warning(
             "%d edits of processes that had died are not seen here: they are committed as soon as the store "
@@ -283,10 +286,10 @@ def _adopt(path: Path, engine: SqliteEngine, options: Options) -> int:
 
 def _load(path: Path, store: Store, begun_ns: int) -> None:
     """Do what is long, in a thread that has nobody to raise to: what goes wrong is the store's error."""
-    engine, options = store._engine, store._options
+    engine = store._engine
 
     def take_over() -> None:
-        _log_opening(path, engine, _adopt(path, engine, options), begun_ns)
+        _log_opening(path, engine, _adopt(path, engine, store._adoption), begun_ns)
 
     # Each also where the one before failed: what is read is verified in any case.
     steps: tuple[Callable[[], object], ...] = (partial(engine.inspect, anew=False), take_over, store._begin)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orchstate.errors import SetupError, quoted
 from orchstate.following import Followed
+from orchstate.models.config import ConfigDocument
+from orchstate.models.settings import SettingsDocument
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class Shared(Followed):
         ------
         SetupError
             If the file cannot be written.
+        CorruptStoreError
+            If a config or the settings are damaged, so that it would not be all; nothing is written.
 
         Parameters
         ----------
@@ -44,6 +48,9 @@ class Shared(Followed):
         self._state.check_usable()
         if not isinstance(path, str | os.PathLike):
             raise SetupError(f"{quoted(path)} is no path. Name the file to write, such as 'setup.json'.")
+        for kind in (ConfigDocument.kind, SettingsDocument.kind):
+            self._state.fetch_all(kind)
+            self._engine.damages.check_kind(kind, lambda *name: self._state.view.find(*name) is not None)
         return export(cast("Holder", self), Path(path))
 
     def aexport(self, path: str | os.PathLike[str]) -> Coroutine[Any, Any, Path]:

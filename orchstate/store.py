@@ -32,6 +32,7 @@ from orchstate.tracebacks import forget
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchstate.adoption import Adoption
     from orchstate.following import Options
     from orchstate.secrets.secrets import Secrets
     from orchstate.storage.sqlite import SqliteEngine
@@ -64,9 +65,17 @@ class Store(Timed, Shared):
     conflicts: Conflicts
     history: History
 
-    def __init__(self, engine: SqliteEngine, journal: Any, options: Options, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        engine: SqliteEngine,
+        journal: Any,
+        options: Options,
+        secrets: Secrets,
+        adoption: Adoption | None = None,
+    ) -> None:
         super().__init__()
         self._engine = engine
+        self._adoption = adoption
         self._options = options
         self.providers = Registry()
         self.secrets = secrets
@@ -78,6 +87,7 @@ class Store(Timed, Shared):
             record_class=record_class,
             origin=partial(origin, options.actor),
             changed=self._tell,
+            care=partial(adoption.run_again, lambda: self._state.look_again()) if adoption else None,
         )
         self.configs = Configs(self._state, "config")
         self.conflicts = Conflicts(self._state)
@@ -285,7 +295,9 @@ class Store(Timed, Shared):
         if self._state.unusable:
             return f"<Store {self._where}: {self._status()}>"
         pending = f", {self._state.pending} saving" if self._state.pending else ""
-        return f"<Store {self._where}: {self._status()}, {self._known()}{pending}>"
+        asked = len(self._state.view.loaded(ConflictDocument.kind))
+        conflicts = f", {asked} conflict{'' if asked == 1 else 's'}" if asked else ""
+        return f"<Store {self._where}: {self._status()}, {self._known()}{pending}{conflicts}>"
 
     # -- inside -----------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class Timed(Followed):
         --------
         >>> gpt.temperature = 0.9
         >>> store.undo(), store.redo()
-        (<Undone gpt.temperature>, <Undone gpt.temperature>)
+        (<Undone gpt.temperature>, <Redone gpt.temperature>)
         >>> gpt.temperature
         0.9
         """

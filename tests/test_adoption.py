@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from testbed.kernel import Kernel
+from testbed.observing import wait_until
 
 import orchstate
 from orchstate.doctor import examine
-from orchstate.errors import StoreLockedError
+from orchstate.errors import StoreLockedError, StoreWriteError
 from orchstate.locks import FileLock
+from orchstate.state import writer
 from orchstate.storage.outbox import DAMAGED_SUFFIX
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -191,8 +195,10 @@ def test_an_outbox_that_cannot_be_understood_is_kept_and_does_not_stop_opening(
     stray.close(keep=True)
     with orchstate.open(path) as store:
         assert list(store.configs) == ["gpt"]
+        assert store.status == "degraded"
+        assert re.search(r"is not seen here yet, and kept in .*stray\.outbox", str(store.error))
     assert stray.path.exists()
-    assert "could not be adopted and is kept" in caplog.text
+    assert "is not seen here yet" in caplog.text
 
 
 def test_whoever_ends_in_the_regular_way_leaves_nothing_to_adopt(tmp_path: Path) -> None:
@@ -205,3 +211,70 @@ store.configs.create("openai", name="gpt")
     assert list((tmp_path / "store.db.outbox").iterdir()) == []
     with orchstate.open(tmp_path / "store.db", read_only=True) as store:
         assert list(store.configs) == ["gpt"]
+
+
+# -- while others have the store open -------------------------------------------------------
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have outboxes of dead processes looked for all the time."""
+    monkeypatch.setattr(writer, "CARE_S", 0.05)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_who_has_the_store_open_takes_them_over_too(tmp_path: Path) -> None:
+    path = filled(tmp_path / "store.db")
+    with orchstate.open(path) as store:
+        gpt, heard = store.configs["gpt"], []
+        gpt.observe(lambda change: heard.append(change.new), "temperature")
+        killed_writer(path, "gpt.temperature = 0.1")
+        wait_until(lambda: gpt.temperature == 0.1)
+        assert (heard, store.status, len(store.conflicts)) == ([0.1], "ready", 0)
+        assert [box.stem for box in (tmp_path / "store.db.outbox").iterdir()] == [store._state.writer_id]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_what_others_did_since_is_not_overwritten_by_an_edit_of_the_dead(tmp_path: Path) -> None:
+    path = filled(tmp_path / "store.db")
+    with orchstate.open(path) as store:
+        gpt = store.configs["gpt"]
+        with Kernel(
+            f"import orchstate; store = orchstate.open({str(path)!r}); gpt = store.configs['gpt']"
+        ) as b:
+            b("store._state._writer.stop()")
+            b("gpt.temperature = 0.3; gpt.temperature = 0.05; gpt.seed = 7")
+            gpt.temperature = 1.9
+            store.flush()
+            b.kill()
+        wait_until(lambda: len(store.conflicts) == 1)
+        assert (gpt.temperature, gpt.seed, gpt.sync_state) == (1.9, 7, "saved")
+        # Nobody is asked about what its own process had made anew.
+        assert str(store.conflicts[0]) == "gpt: temperature: 1.9 is saved, 0.05 was wanted by root."
+        store.conflicts.resolve("ours")
+        store.flush()
+        assert gpt.temperature == 0.05
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_store_that_cannot_take_them_over_says_so_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> NoReturn:
+        raise StoreWriteError("The disk is full.")
+
+    path = filled(tmp_path / "store.db")
+    killed_writer(path, "gpt.temperature = 0.1")
+    with monkeypatch.context() as patch:
+        patch.setattr("orchstate.adoption.adopted", full)
+        store = orchstate.open(path)
+        assert (store.configs["gpt"].temperature, store.status) == (0.5, "degraded")
+        assert "The disk is full" in str(store.error)
+        store.configs["gpt"].temperature = 1.9
+        store.flush()
+        time.sleep(0.3)
+        assert caplog.text.count("is not seen here yet") == 1
+    wait_until(lambda: len(store.conflicts) == 1)
+    wait_until(lambda: store.status == "ready")
+    assert (store.configs["gpt"].temperature, store.error) == (1.9, None)
+    store.close()

@@ -87,7 +87,7 @@ OBJECTS: dict[str, tuple[Callable[[Store], Any], str]] = {
     ),
     "new receipt": (lambda store: store.configs["gpt"].update(seed=2), r"<Receipt (accepted|committed.*)>"),
     "undone": (lambda store: store.undo(), r"<Undone settings\.agents\.timeout>"),
-    "nothing undone": (lambda store: store.redo(), r"<Undone nothing>"),
+    "nothing redone": (lambda store: store.redo(), r"<Redone nothing>"),
     "stats": (lambda store: store.stats(), r"<Stats \d+ edits, \d+ pending, seq \d+>"),
     "validation": (lambda store: store.configs["gpt"].validation, r"Validation\(ready=True, issues=\(\)\)"),
     "engine": (lambda store: store._engine, r"<SqliteEngine /.*: (wal|truncate)>"),

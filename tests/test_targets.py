@@ -174,6 +174,8 @@ def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path)
     path = filled(tmp_path / "store.db")
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 99")
+        newer.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
+        newer.commit()
     content = path.read_bytes()
     for read_only in (False, True):
         with pytest.raises(

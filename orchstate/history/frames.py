@@ -14,6 +14,7 @@ import pandas as pd
 from orchstate.errors import NotFoundError
 from orchstate.models.document import ENVELOPE
 from orchstate.models.secret import is_reference, masked
+from orchstate.models.settings import SettingsDocument
 from orchstate.models.values import is_same, to_plain
 from orchstate.storage.engine import CHANGE_COLUMNS
 
@@ -302,6 +303,8 @@ def _together_with(conflict: ConflictDocument) -> Iterator[tuple[Any, ...]]:
     for edit in conflict.edits:
         if edit.get("id") != conflict.target:
             values = to_plain(edit.get("set", {})) or {None: None}
+            if edit.get("kind") == SettingsDocument.kind:
+                values.pop("name", None)
             for path, value in values.items():
                 yield (edit.get("kind"), edit.get("name"), "together", path, None, None, shown(value))
 

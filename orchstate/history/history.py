@@ -182,7 +182,8 @@ class History:
         Returns
         -------
         DataFrame
-            ``kind``, ``id``, ``name``, ``field``, ``old``, ``new``: one row per field.
+            ``kind``, ``id``, ``name``, ``field``, ``old``, ``new``: one row per field. Documents
+            that are damaged at one of the moments are left out, and named in ``store.error``.
 
         Raises
         ------
@@ -212,6 +213,10 @@ class History:
             forget(error)
             raise
         before, after = ({row.id: row for row in moment.rows()} for moment in (first, last))
+        # What is damaged at one of them is not known to differ; the store's error names it.
+        for id in first.left_out | last.left_out:
+            before.pop(id, None)
+            after.pop(id, None)
         return diff_frame(before, after, self._values)
 
     def adiff(self, a: When, b: When | None = None) -> Coroutine[Any, Any, pd.DataFrame]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 from orchstate.errors import NotFoundError, ValidationError, quoted
 from orchstate.models.names import name_key
 from orchstate.storage.horizon import check_time
-from orchstate.storage.timeline import last_by
+from orchstate.storage.timeline import accepted_by, last_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,8 +111,9 @@ def _checked(seq: int, last: int) -> int:
 
 def _at_time(moment: datetime, engine: SqliteEngine, before_all: int | None) -> int:
     wanted_us = (_utc(moment) - _EPOCH) // timedelta(microseconds=1)
-    # By commit, since an edit may have waited for it. Seqs are in its order and the clock need not be.
+    # By commit, whose order is that of the seqs; and what was on its way by then, as frames tell the time.
     found = last_by(engine.query, wanted_us)
+    found = accepted_by(engine.query, wanted_us, found or 0) or found
     if before_all is None:
         check_time(engine.query, found, moment.isoformat(sep=" "))
     if found is None and before_all is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchstate.errors import CorruptStoreError, NotFoundError, StoreError, UnknownFieldError, ValidationError
 from orchstate.models.document import Document
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from orchstate.state.restore import Restored
     from orchstate.state.state import State
     from orchstate.storage.engine import Row, Snapshot
+
+
+class Everything(Enum):
+    """What stands for all configs and the settings, where one could be named."""
+
+    EVERYTHING = "everything"
+
+
+EVERYTHING: Final = Everything.EVERYTHING
 
 
 class PastCollection(Mapping[str, Document]):
@@ -177,7 +187,7 @@ class PastState:
 
     def restore(
         self,
-        what: Record | Document | str | None = None,
+        what: Record | Document | str | Everything = EVERYTHING,
         *,
         label: str | None = None,
         preview: bool = False,
@@ -193,7 +203,7 @@ class PastState:
         ----------
         what
             A record, a document of the past, a name of then or of now, or an id; ``"settings"`` for
-            the settings, None for everything.
+            the settings; left out for everything.
         label
             What the step is called in the history, None for ``"restore 5"`` with the seq.
         preview
@@ -222,7 +232,7 @@ class PastState:
         <Undone gpt.temperature of 'restore 1'>
         """
         try:
-            wanted = self._everything() if what is None else self._one(what)
+            wanted = self._everything() if what is EVERYTHING else self._one(what)
             label = f"restore {self.seq}" if label is None else label
             return self._state.restore(wanted, self.seq, label=label, is_preview=preview)
         except BaseException as error:
@@ -233,7 +243,7 @@ class PastState:
 
     def arestore(
         self,
-        what: Record | Document | str | None = None,
+        what: Record | Document | str | Everything = EVERYTHING,
         *,
         label: str | None = None,
         preview: bool = False,
@@ -303,6 +313,9 @@ class PastState:
         return kind in self._kinds and self._kinds[kind].is_restored
 
     def _not_there(self, what: Any) -> NotFoundError:
+        if what is None:
+            # As of a look-up in vain.
+            return NotFoundError("None is no document. Leave it out to restore everything.")
         name = what if isinstance(what, str) else getattr(what, "name", what)
         return NotFoundError.among("config", name, self.configs, hint=f"(at revision {self.seq})")
 

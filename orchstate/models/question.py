@@ -8,6 +8,7 @@ from orchstate.errors import quoted
 from orchstate.models.conflict import NEXT_STEP
 from orchstate.models.document import leaves
 from orchstate.models.secret import is_reference, masked
+from orchstate.models.settings import SettingsDocument
 from orchstate.models.values import is_same, to_plain
 
 if TYPE_CHECKING:
@@ -81,12 +82,27 @@ def _about_values(conflict: ConflictDocument, now: Document | None, by: str) -> 
     )
 
 
+def in_question(conflict: ConflictDocument, now: Document | None) -> list[str]:
+    """Return the fields in question by now: also what nobody disputed, and somebody has changed since."""
+    known = leaves(type(now)) if now else ()
+    return [
+        *conflict.fields,
+        *(
+            path
+            for path in conflict.ours
+            if now and path in known and path in conflict.theirs and path not in conflict.fields
+            if not is_same(to_plain(now.at(path)), to_plain(conflict.theirs[path]))
+            if not _is_as_wanted(conflict, now, path)
+        ),
+    ]
+
+
 def _disputed(conflict: ConflictDocument, now: Document) -> list[str]:
     """Return which of the fields in question the edit would change still."""
-    known = leaves(type(now))
+    known, wanted = leaves(type(now)), in_question(conflict, now)
     return [
         path
-        for path in conflict.fields
+        for path in wanted
         if path in conflict.ours and path in known and not _is_as_wanted(conflict, now, path)
     ]
 
@@ -110,7 +126,17 @@ def _sides(conflict: ConflictDocument, now: Document, by: str) -> str:
         path for path in others if not is_same(to_plain(now.at(path)), to_plain(conflict.base.get(path)))
     ]
     meanwhile = [f"{path} is {_in_short(now.at(path))} by now" for path in changed]
-    return f"{_listed(sides)} {by}." + (f" Meanwhile, {_listed(meanwhile)}." if meanwhile else "")
+    asked = in_question(conflict, now)
+    beside = [
+        f"{path} {_in_short(value)}"
+        for path, value in conflict.ours.items()
+        if path in known and path not in asked and not _is_as_wanted(conflict, now, path)
+    ]
+    parts = [f"{_listed(sides)} {by}."]
+    parts += [f"Meanwhile, {_listed(meanwhile)}."] if meanwhile else []
+    # Whoever keeps what is saved loses this, too.
+    parts += [f"With it was wanted: {_listed(beside)}."] if beside else []
+    return " ".join(parts)
 
 
 def _all_wanted(conflict: ConflictDocument, by: str) -> str:
@@ -128,8 +154,10 @@ def _what_waits_with_it(conflict: ConflictDocument) -> Iterator[str]:
 
 def _in_words(edit: Any) -> str:
     name, verb, values = edit.get("name", ""), edit.get("verb"), to_plain(edit.get("set", {}))
-    if verb != "update":
+    # Settings are there before they are stored first.
+    if verb != "update" and edit.get("kind") != SettingsDocument.kind:
         return f"{verb} {name}"
+    values = {path: value for path, value in values.items() if path != "name" or verb == "update"}
     return ", ".join(f"{path} of {name} {_in_short(value)}" for path, value in values.items())
 
 

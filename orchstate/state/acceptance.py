@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from orchstate.state.record import Record
     from orchstate.state.refusals import Refused
     from orchstate.state.steps import Step
+    from orchstate.state.writer import Arrival
     from orchstate.storage.engine import Engine
     from orchstate.storage.outbox import Journal
 
@@ -68,6 +69,8 @@ class Acceptance(Present):
         Returns who is editing, and where.
     changed
         Called in the owner's thread when status, pending count or error may have changed.
+    care
+        Called now and then in the thread of the writer; returns whether it has committed something.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Acceptance(Present):
         record_class: Callable[[type[Document]], type[Record]],
         origin: Callable[[], Origin],
         changed: Callable[[], object] = lambda: None,
+        care: Callable[[], bool] | None = None,
     ) -> None:
         writer = journal.writer if journal else ""
         super().__init__(engine, writer, kinds, record_class=record_class, changed=changed)
@@ -89,7 +93,11 @@ class Acceptance(Present):
         """Whether the last edit could not be written, as on a full disk."""
         self._undo = UndoStack()
         self._pins: set[tuple[str, int]] = set()
-        self._writer = Writer(engine, decider(kinds), writer, deliver=self._deliver, report=self._report)
+        # How many ids of a name were used before, where it is known that they are.
+        self._used_ids: dict[tuple[str, str], int] = {}
+        self._writer = Writer(
+            engine, decider(kinds), writer, deliver=self._deliver, report=self._report, care=care
+        )
 
     def go(self) -> None:
         """Take up work at what is committed by now, which is no news to anybody."""
@@ -186,6 +194,26 @@ class Acceptance(Present):
             steps = [self._renewed(step, at_us) for step in transaction.steps.values()]
             left = [step for step in steps if step]
             self._accept(left, at_us, transaction.label, transaction=transaction)
+            for intent in transaction.dismissed:
+                self._dismiss(intent)
+
+    def dismiss(self, intent: Intent) -> None:
+        """Put the error of an edit away that was not committed, and about which nobody is asked.
+
+        In a block it is done when that is accepted.
+        """
+        if transaction := self.transaction_here:
+            transaction.dismissed += (intent,)
+            return
+        with self.lock:
+            self._dismiss(intent)
+        self._hand_out()
+
+    def _dismiss(self, intent: Intent) -> None:
+        for shift in self.view.dismiss(intent):
+            self._tell(shift)
+        self._spoil()
+        self.delivery.put_once(self._follow_up)
 
     def _show_again(self, transaction: Transaction) -> None:
         """Have records whose class a failed block changed show what is really there."""
@@ -341,24 +369,41 @@ class Acceptance(Present):
 
     def _ids_for(self, kind: str, name: str) -> Iterator[str]:
         """Yield the ids that documents of a name get one after another: the same for everybody."""
-        space = uuid.UUID(self.engine.store_id)
-        return (str(uuid.uuid5(space, f"{kind}:{name_key(name)}:{count}")) for count in itertools.count())
+        space, key = uuid.UUID(self.engine.store_id), name_key(name)
+        counts = itertools.count(self._used_ids.get((kind, key), 0))
+        return (str(uuid.uuid5(space, f"{kind}:{key}:{count}")) for count in counts)
 
     def _is_new(self, id: str) -> bool:
-        return self.view.known(id) is None and self.look(id) is None
+        return self.view.is_unused(id) and self.look(id) is None
 
     def _fetch_for(self, kind: str, name: str) -> None:
         """Have in memory what making a document of a name has to look at."""
         self._fetcher.fetch_name(kind, name)
-        for id in self._ids_for(kind, name):
+        first = next(self._ids_for(kind, name))
+        if self._is_really_new(kind, first):
+            return
+        # It has been made and deleted before, perhaps a thousand times.
+        deleted = self._fetcher.deleted(kind)
+        used = sum(1 for _ in itertools.takewhile(deleted.__contains__, self._ids_for(kind, name)))
+        key = kind, name_key(name)
+        self._used_ids[key] = self._used_ids.get(key, 0) + used
+        next(id for id in self._ids_for(kind, name) if self._is_really_new(kind, id))
+
+    def _is_really_new(self, kind: str, id: str) -> bool:
+        if self.view.is_unused(id):
             self._fetcher.fetch_id(id, kind)
-            if self._is_new(id):
-                break
+        return self._is_new(id)
 
     def _absorb(self, until: float = math.inf) -> None:
         super()._absorb(until)
         if self._writer.is_held_back:
             self._writer.resume()
+
+    def _take_over(self, arrival: Arrival) -> None:
+        super()._take_over(arrival)
+        for revision in arrival.revisions:
+            if revision.row.writer == self.writer_id and revision.row.foreign_seq:
+                self._undo.rebase(revision)
 
     def _outlook(self) -> tuple[Any, ...]:
         return (*super()._outlook(), self.refusing, self.n - self._writer.settled)

@@ -177,8 +177,10 @@ class Collection(Mapping[str, R], Generic[R]):
             # A key belongs to one record: with two of them, the first that goes would take it along.
             if path != "name" and path not in secret and not (path == "stash" and any(references(plain)))
         }
-        id, _ = self._state.create(self._kind, self.free_name(source.name) if name is None else name, values)
-        return cast("R", self._state.record(id))
+        made, _ = self._state.create(
+            self._kind, self.free_name(source.name) if name is None else name, values
+        )
+        return cast("R", made)
 
     def _check_field(self, field: str) -> None:
         known = {*ENVELOPE, *self._state.kinds[self._kind].paths()}

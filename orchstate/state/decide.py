@@ -49,12 +49,21 @@ class _MeetingError(Exception):
         self.meeting = meeting
 
 
-def decider(kinds: Kinds) -> Decide:
-    """Return the function that decides on intents for documents of these kinds."""
+def decider(kinds: Kinds, *, late: bool = False) -> Decide:
+    """Return the function that decides on intents for documents of these kinds.
+
+    Parameters
+    ----------
+    kinds
+        The kinds.
+    late
+        Whether those who made the intents are dead, and others have gone on: then what they did
+        since is not silently overwritten, whatever the settings say of overlaps.
+    """
 
     def decide(snapshot: Snapshot, intent: Intent, writer: str) -> Decision:
         try:
-            return _decide_all(kinds, snapshot, intent, writer)
+            return _decide_all(kinds, snapshot, intent, writer, late=late)
         except _RefusedError as refused:
             return refused.decision
         except _MeetingError as error:
@@ -73,13 +82,13 @@ def _is_about(meeting: Meeting, intent: Intent, snapshot: Snapshot) -> bool:
     return any(json.loads(row.body).get("target") == meeting.operation.id for row in rows)
 
 
-def _decide_all(kinds: Kinds, snapshot: Snapshot, intent: Intent, writer: str) -> Decision:
+def _decide_all(kinds: Kinds, snapshot: Snapshot, intent: Intent, writer: str, *, late: bool) -> Decision:
     writes: list[Write] = []
     renamed: list[tuple[Operation, Write]] = []
     merged = False
     for operation in intent.operations:
         row = snapshot.get(operation.id)
-        write, with_others = _Deciding(kinds, snapshot, intent, operation, writer).decide(row)
+        write, with_others = _Deciding(kinds, snapshot, intent, operation, writer, late=late).decide(row)
         merged |= with_others
         if write:
             writes.append(write)
@@ -143,16 +152,24 @@ def flat(document: Document) -> dict[str, Any]:
 class _Deciding:
     """What one operation of an intent does to the row that it meets."""
 
-    __slots__ = ("_intent", "_kinds", "_operation", "_snapshot", "_writer")
+    __slots__ = ("_intent", "_is_late", "_kinds", "_operation", "_snapshot", "_writer")
 
     def __init__(
-        self, kinds: Kinds, snapshot: Snapshot, intent: Intent, operation: Operation, writer: str
+        self,
+        kinds: Kinds,
+        snapshot: Snapshot,
+        intent: Intent,
+        operation: Operation,
+        writer: str,
+        *,
+        late: bool,
     ) -> None:
         self._kinds = kinds
         self._snapshot = snapshot
         self._intent = intent
         self._operation = operation
         self._writer = writer
+        self._is_late = late
 
     def decide(self, row: Row | None) -> tuple[Write | None, bool]:
         """Return what to write, and whether it was merged with what others did."""
@@ -165,7 +182,7 @@ class _Deciding:
         if foreign <= operation.base:
             return self._applied(row), False
         if operation.verb == "delete":
-            reason = f"{row.kind} {row.name!r} was changed by somebody else, so it is not deleted."
+            reason = f"{row.kind} {row.name!r} was changed meanwhile, so it is not deleted."
             if type(decode(self._kinds, row)).is_undisputed:
                 raise _RefusedError(f"{reason} Look at it, and delete it again.", "ConflictError")
             raise self._meeting("changed", reason, theirs=json.loads(row.body))
@@ -207,7 +224,7 @@ class _Deciding:
             raise _RefusedError("The conflict was resolved by somebody else meanwhile.", "ConflictError")
         if operation.verb == "delete":
             return None
-        reason = f"{operation.kind} {operation.name!r} was deleted by somebody else."
+        reason = f"{operation.kind} {operation.name!r} was deleted meanwhile."
         raise self._meeting("deleted", reason, base=operation.seen, fields=tuple(operation.set))
 
     def _beside(self, row: Row) -> Write | None:
@@ -217,7 +234,7 @@ class _Deciding:
             return self._merged(row, plain_defaults(type(theirs)))
         now = flat(theirs)
         fields = tuple(_difference(now, self._operation.set))
-        reason = f"{row.kind} {row.name!r} was created by somebody else."
+        reason = f"{row.kind} {row.name!r} was created meanwhile."
         if type(theirs).is_undisputed:
             raise _RefusedError(f"{reason} Choose another name.", "DuplicateNameError")
         raise self._meeting("name", reason, theirs=now, base={}, fields=fields)
@@ -236,7 +253,7 @@ class _Deciding:
         together = build(self._kinds, row.kind, body, envelope_of(row))
         broken = [issue for issue in together.issues() if issue not in theirs.issues()]
         if broken:
-            reason = f"Together with somebody else's change: {broken[0]}"
+            reason = f"Together with another change: {broken[0]}"
             fields = tuple(self._operation.set)
             raise self._meeting("invalid", reason, theirs=now, base=base, fields=fields)
         diff = _difference(now, dict.fromkeys(now) | flat(together))
@@ -266,8 +283,8 @@ class _Deciding:
     ) -> None:
         """Leave an overlap to people, or to a function, where the settings say so."""
         policy = _policy(self._snapshot)
-        if policy != "last-write-wins":
-            reason = f"{', '.join(overlaps)} of {row.kind} {row.name!r} was changed by somebody else, too."
+        if self._is_late or policy != "last-write-wins":
+            reason = f"{', '.join(overlaps)} of {row.kind} {row.name!r} was changed meanwhile, too."
             raise self._meeting("overlap", reason, theirs=now, base=base, fields=overlaps, policy=policy)
 
     def _meeting(self, cause: Cause, reason: str, **sides: Any) -> _MeetingError:
@@ -345,6 +362,6 @@ def _check_names(snapshot: Snapshot, renamed: list[tuple[Operation, Write]], wri
         taken = snapshot.find(write.kind, write.name)
         by_another = taken is not None and taken.id != write.id and after.get(taken.id, key) == key
         if by_another or names.count((write.kind, key)) > 1:
-            reason = f"The {write.kind} name {write.name!r} was taken by somebody else. {NEXT_STEP}"
+            reason = f"The {write.kind} name {write.name!r} was taken meanwhile. {NEXT_STEP}"
             theirs = {"name": taken.name if taken else write.name}
             raise _MeetingError(Meeting(operation, "name", reason, theirs=theirs, fields=("name",)))

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from orchstate.loops import running_loop
@@ -192,6 +193,15 @@ class Delivery:
         finally:
             self._is_running = False
             self._round = None
+
+    def in_turn(self, calls: Iterator[Callable[[], object]]) -> None:
+        """Tell several of one thing; where one of them is interrupted, the others are told the next time."""
+        for call in calls:
+            try:
+                call()
+            except BaseException:
+                self._waiting.appendleft((partial(self.in_turn, calls), self._round))
+                raise
 
     def wake(self) -> None:
         """Have the owner's loop catch up soon; from any thread."""

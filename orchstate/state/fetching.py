@@ -69,6 +69,10 @@ class Fetcher:
         if not self._view.is_complete(kind):
             self._fetch(lambda snapshot: snapshot.rows(kind), kind)
 
+    def deleted(self, kind: str) -> frozenset[str]:
+        """Return the ids of all deleted documents of a kind, as the engine has them."""
+        return frozenset(self._engine.snapshot().gone(kind))
+
     def _fetch(self, ask: Callable[[Snapshot], Iterable[Row]], kind: str = "") -> None:
         self.fetches += 1
         for _ in range(_TRIES):

@@ -81,9 +81,11 @@ class Ends:
         """Look after a block from now on."""
         if get_ident() != main_thread().ident:
             return
+        is_first = not self._open
         self._open.add(block)
         usual = getsignal(SIGINT)
-        if callable(usual) and usual != self._handle:
+        # A handler that was set in a block is that block's, and not what was there before it.
+        if is_first and callable(usual) and usual != self._handle:
             self._usual = usual
             signal(SIGINT, self._handle)
 

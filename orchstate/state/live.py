@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from traitlets import All, Bunch, HasTraits
@@ -13,7 +14,7 @@ from orchstate.state.traits import FieldTrait
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orchstate.state.block import Block
     from orchstate.state.events import Cause
@@ -115,8 +116,8 @@ class Live(HasTraits):
         return isinstance(getattr(type(self), name, None), BaseDescriptor)
 
 
-def notify(owner: HasTraits, name: str, old: Any, new: Any, cause: Cause) -> None:
-    """Tell those who observe a trait; one that raises is logged and does not stop the others."""
+def news(owner: HasTraits, name: str, old: Any, new: Any, cause: Cause) -> Iterator[Callable[[], object]]:
+    """Yield a call for each who observes a trait; one that raises is logged and does not stop the others."""
     notifiers = owner._trait_notifiers
     if name not in notifiers and All not in notifiers:
         return
@@ -126,13 +127,18 @@ def notify(owner: HasTraits, name: str, old: Any, new: Any, cause: Cause) -> Non
         for kind in ("change", All):
             found += notifiers.get(key, {}).get(kind, ())
     for callback in found:
-        try:
-            if isinstance(callback, EventHandler) and callback.name is not None:
-                getattr(owner, callback.name)(change)
-            else:
-                callback(change)
-        except Exception:
-            logger.exception("An observer of %s.%s raised; the others go on", type(owner).__name__, name)
+        yield partial(_call, callback, change)
+
+
+def _call(callback: Any, change: Bunch) -> None:
+    owner = change.owner
+    try:
+        if isinstance(callback, EventHandler) and callback.name is not None:
+            getattr(owner, callback.name)(change)
+        else:
+            callback(change)
+    except Exception:
+        logger.exception("An observer of %s.%s raised; the others go on", type(owner).__name__, change.name)
 
 
 def no_field(live: HasTraits, name: str) -> str:

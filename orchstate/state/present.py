@@ -227,6 +227,9 @@ class Present:
         document = self.document(id)
         if document is None:
             raise NotFoundError(f"There is no document {id!r} any more.")
+        return self._record_of(document)
+
+    def _record_of(self, document: Document) -> Record:
         with self.lock:
             entry = self._entry_of(document)
             record = entry.record() if entry.record else None

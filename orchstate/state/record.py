@@ -16,13 +16,13 @@ from orchstate.errors import UnknownFieldError
 from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.validation import Validation
 from orchstate.models.values import Section, is_same, to_plain
-from orchstate.state.live import Live, no_field, notify
+from orchstate.state.live import Live, news, no_field
 from orchstate.state.reads import progress
 from orchstate.state.traits import ComputedTrait, FieldTrait
 from orchstate.tracebacks import Forgetting, forget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from orchstate.errors import OrchstateError
@@ -281,19 +281,19 @@ class Record(Live):
 
     def tell(self, shift: Shift) -> None:
         """Tell observers what changed; called in the owner's thread, outside the lock."""
+        self._state.delivery.in_turn(self._news(shift))
+
+    def _news(self, shift: Shift) -> Iterator[Callable[[], object]]:
         if shift.after is not None:
             # Compared with what was told last, which for a document that comes back is not shift.before.
             before, self._told_document = self._told_document, shift.after
             if before is not shift.after:
-                _tell(self, self, before, shift.after, "", shift.cause)
+                yield from _news(self, self, before, shift.after, "", shift.cause)
         if self._is_computed_followed:
-            self._tell_computed(shift.cause)
-
-    def _tell_computed(self, cause: Cause) -> None:
-        before, self._told = self._told, self._computed()
-        for name, old, new in zip(_COMPUTED, before, self._told, strict=True):
-            if old != new:
-                notify(self, name, old, new, cause)
+            told, self._told = self._told, self._computed()
+            for name, old, new in zip(_COMPUTED, told, self._told, strict=True):
+                if old != new:
+                    yield from news(self, name, old, new, shift.cause)
 
     def _computed(self) -> tuple[Any, ...]:
         entry = self._entry
@@ -378,7 +378,9 @@ class Record(Live):
         return ref
 
 
-def _tell(root: Record, owner: Any, before: Any, after: Any, prefix: str, cause: Cause) -> None:
+def _news(
+    root: Record, owner: Any, before: Any, after: Any, prefix: str, cause: Cause
+) -> Iterator[Callable[[], object]]:
     old_values, new_values, notifiers = before.__dict__, after.__dict__, owner._trait_notifiers
     is_told_of_all = All in notifiers or prefix or _has_sections(root.document_class)
     for name in new_values if is_told_of_all else [name for name in new_values if name in notifiers]:
@@ -386,15 +388,15 @@ def _tell(root: Record, owner: Any, before: Any, after: Any, prefix: str, cause:
         if old is new or is_same(old, new):
             continue
         if isinstance(new, Section):
-            _tell(root, getattr(owner, name), old, new, f"{prefix}{name}.", cause)
+            yield from _news(root, getattr(owner, name), old, new, f"{prefix}{name}.", cause)
             continue
-        notify(owner, name, old, new, cause)
+        yield from news(owner, name, old, new, cause)
         if prefix:
-            notify(root, prefix + name, old, new, cause)
+            yield from news(root, prefix + name, old, new, cause)
     # A field that the new provider does not have is as good as not set.
     for name in old_values.keys() - new_values.keys():
         if to_plain(old_values[name]) not in (None, [], {}):
-            notify(owner, name, old_values[name], None, cause)
+            yield from news(owner, name, old_values[name], None, cause)
 
 
 @cache

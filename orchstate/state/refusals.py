@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchstate.state.undo import MAX_UNDO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from orchstate.errors import OrchstateError
     from orchstate.models.intent import Intent
-
-# Documents tell of so many conflicts, open or decided; the store lists those that are open without end.
-_MAX_WAITING: Final = 10_000
 
 
 class Refused(NamedTuple):
@@ -48,48 +47,68 @@ class Refusals:
     def __init__(self, is_open: Callable[[str], bool]) -> None:
         self._is_open = is_open
         self._of: dict[str, tuple[Refused, ...]] = {}
-        self._waiting: dict[str, tuple[str, ...]] = {}
+        # What waits, and what was decided and may come back, each with the ids of its documents.
+        self._waiting: dict[str, tuple[Refused, tuple[str, ...]]] = {}
+        self._decided: dict[str, tuple[Refused, tuple[str, ...]]] = {}
 
-    def of(self, id: str) -> list[Refused]:
+    def of(self, id: str) -> tuple[Refused, ...]:
         """Return those of a document, oldest first."""
-        return [one for one in self._of.get(id, ()) if one.conflict is None or self._is_open(one.conflict)]
+        return self._of.get(id, ())
 
     def last(self, id: str) -> Refused | None:
         """Return the last one of a document; None if there is none."""
-        # Asked for with every change of a document, and almost always there is nothing.
-        return next(reversed(self.of(id)), None) if id in self._of else None
+        found = self._of.get(id)
+        return found[-1] if found else None
 
     def add(self, ids: Collection[str], refused: Refused) -> None:
         """Take over one that concerns the documents of these ids."""
-        for id in ids:
-            if refused.conflict is None:
-                self.supersede(id)
-            self._of[id] = (*self._of.get(id, ()), refused)
-        if refused.conflict is None:
+        if refused.conflict is not None:
+            self._decided[refused.conflict] = refused, tuple(ids)
+            self.follow([refused.conflict])
             return
-        self._waiting[refused.conflict] = tuple(ids)
-        while len(self._waiting) > _MAX_WAITING:
-            oldest = next(iter(self._waiting))
-            for id in self._waiting.pop(oldest):
-                self._keep(id, [one for one in self._of.get(id, ()) if one.conflict != oldest])
+        for id in ids:
+            self.supersede(id)
+            self._list(id, refused)
 
     def supersede(self, id: str) -> None:
         """Put away what nobody is asked about, as a later edit of the document was committed."""
-        self._keep(id, [one for one in self._of.get(id, ()) if one.conflict])
+        if id in self._of:
+            self._keep(id, lambda one: one.conflict is not None)
 
     def dismiss(self, intent: Intent) -> list[str]:
         """Put an edit away that nobody is asked about; return the ids of the documents that it concerns."""
-        concerned = [id for id, known in list(self._of.items()) if any(one.intent is intent for one in known)]
-        for id in concerned:
-            self._keep(id, [one for one in self._of[id] if one.intent is not intent])
+        ids = [id for id in dict.fromkeys(one.id for one in intent.operations) if id in self._of]
+        for id in ids:
+            self._keep(id, lambda one: one.conflict is not None or one.intent is not intent)
+        return ids
+
+    def follow(self, conflicts: Iterable[str]) -> list[str]:
+        """Take over that conflicts may have come or gone; return the ids of the documents concerned."""
+        concerned: list[str] = []
+        for conflict in conflicts:
+            is_open = self._is_open(conflict)
+            before, after = (self._decided, self._waiting) if is_open else (self._waiting, self._decided)
+            if conflict not in before:
+                continue
+            refused, ids = after[conflict] = before.pop(conflict)
+            for id in ids:
+                if is_open:
+                    self._list(id, refused)
+                else:
+                    self._keep(id, refused.__ne__)
+            concerned += ids
+        # No more of them can come back.
+        while len(self._decided) > MAX_UNDO:
+            self._decided.pop(next(iter(self._decided)))
         return concerned
 
-    def concerned_by(self, conflicts: Iterable[str]) -> list[str]:
-        """Return the ids of the documents of which edits wait in conflicts, of any ids."""
-        return [id for conflict in conflicts for id in self._waiting.get(conflict, ())]
+    def _list(self, id: str, refused: Refused) -> None:
+        # By their numbers, since one can come back with its conflict.
+        self._of[id] = tuple(sorted((*self._of.get(id, ()), refused), key=lambda one: one.intent.n))
 
-    def _keep(self, id: str, refused: list[Refused]) -> None:
-        if refused:
-            self._of[id] = tuple(refused)
+    def _keep(self, id: str, is_kept: Callable[[Refused], bool]) -> None:
+        kept = tuple(filter(is_kept, self._of.get(id, ())))
+        if kept:
+            self._of[id] = kept
         else:
             self._of.pop(id, None)

@@ -8,7 +8,6 @@ ordinary edits in one transaction, so all rules hold, and undo takes them back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchstate.errors import (
@@ -23,7 +22,7 @@ from orchstate.errors import (
 from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import leaves
 from orchstate.models.names import name_key
-from orchstate.models.question import Question, question
+from orchstate.models.question import Question, in_question, question
 from orchstate.models.secret import keys_in
 from orchstate.state.decide import UNSET
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchstate.models.document import Document
-    from orchstate.models.intent import Intent
     from orchstate.state.present import Present
     from orchstate.state.receipt import Receipt
     from orchstate.state.refusals import Refused
@@ -74,7 +72,7 @@ def resolve(state: State, id: str, choice: Choice) -> Receipt:
     conflict = state.document(id)
     if not isinstance(conflict, ConflictDocument):
         raise NotFoundError("This conflict was resolved already, here or by somebody else.")
-    values = _chosen(conflict, choice)
+    values = _chosen(conflict, choice, state.document(conflict.target))
     with state.transaction("conflict resolved"):
         # First, so that of two who decide at once the second is told, and opens no new conflict.
         receipt = state.delete(id)
@@ -107,18 +105,8 @@ def retry(state: State, id: str) -> Receipt:
             # A key that was not committed was not kept either.
             values = _without_keys(operation.set)
             _do(state, Wanted(operation.verb, operation.kind, operation.id, operation.name, values))
-        receipt = state.receipt_here()
-    dismiss = partial(_dismiss, state, refused.intent, receipt)
-    # Once it is known whether what was just edited is accepted.
-    if not state.afterwards(dismiss):
-        dismiss()
-    return receipt
-
-
-def _dismiss(state: State, intent: Intent, receipt: Receipt) -> None:
-    # Where everything is by now as it was wanted, there was nothing to be accepted.
-    if receipt.error is None:
-        state.dismiss(intent)
+        state.dismiss(refused.intent)
+        return state.receipt_here()
 
 
 def discard(state: State, id: str) -> None:
@@ -139,7 +127,8 @@ def discard(state: State, id: str) -> None:
 def conflicts_about(state: Present, id: str) -> list[ConflictDocument]:
     """Return the open conflicts about a document, oldest first."""
     found = map(state.document, state.ids(ConflictDocument.kind))
-    return [one for one in found if isinstance(one, ConflictDocument) and one.target == id]
+    conflicts = [one for one in found if isinstance(one, ConflictDocument)]
+    return [one for one in conflicts if id in (one.target, *(edit.get("id") for edit in one.edits))]
 
 
 def asked(state: Present, conflict: ConflictDocument) -> Question:
@@ -160,7 +149,7 @@ def _refused(state: State, id: str) -> Refused:
     return refused
 
 
-def _chosen(conflict: ConflictDocument, choice: Choice) -> Mapping[str, Any] | None:
+def _chosen(conflict: ConflictDocument, choice: Choice, now: Document | None) -> Mapping[str, Any] | None:
     """Return the values that the target is to get; None to leave it as it is."""
     if choice == "ours":
         return conflict.ours
@@ -176,7 +165,8 @@ def _chosen(conflict: ConflictDocument, choice: Choice) -> Mapping[str, Any] | N
     if conflict.verb == "create" and "name" in choice:
         # It becomes a document of its own, of which nothing is in question.
         return {**conflict.ours, **choice}
-    agreed = {path: value for path, value in conflict.ours.items() if path not in conflict.fields}
+    asked = in_question(conflict, now)
+    agreed = {path: value for path, value in conflict.ours.items() if path not in asked}
     return {**agreed, **choice}
 
 

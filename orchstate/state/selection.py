@@ -17,7 +17,7 @@ from weakref import WeakSet
 from traitlets import All
 
 from orchstate.errors import LiveObjectError, StoreError, UnknownFieldError, ValidationError, quoted
-from orchstate.state.live import Live, no_field, notify
+from orchstate.state.live import Live, news, no_field
 from orchstate.state.traits import ComputedTrait
 
 if TYPE_CHECKING:
@@ -216,10 +216,12 @@ class Selection(Live, Generic[T]):
         """Tell observers what has changed since they were told last."""
         (value, error, version), now = self._told, (self._value, self._error, self._value_version)
         self._told = now
+        changed: list[Callable[[], object]] = []
         if version != now[2] and not self._is_same(value, now[0]):
-            notify(self, "value", value, now[0], "edit")
+            changed += news(self, "value", value, now[0], "edit")
         if error is not now[1]:
-            notify(self, "error", error, now[1], "edit")
+            changed += news(self, "error", error, now[1], "edit")
+        self._state.delivery.in_turn(iter(changed))
 
     # -- inside -----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from orchstate.errors import DuplicateNameError, FlushError, NotFoundError, OrchstateError, StoreError
 from orchstate.loops import in_thread
@@ -17,14 +17,12 @@ from orchstate.models.names import check_label, check_name
 from orchstate.state import resolving
 from orchstate.state import steps as edits
 from orchstate.state.acceptance import Acceptance
-from orchstate.state.decide import decider
 from orchstate.state.interrupts import uninterrupted
 from orchstate.state.reads import progress
 from orchstate.state.receipt import Receipt, checked_timeout
 from orchstate.state.restore import Former, Restored, restoring
 from orchstate.state.stats import Stats, size_of
 from orchstate.state.undo import Undoable, Undone, inverse, lost_keys, refused
-from orchstate.state.writer import MAX_BATCH
 from orchstate.tracebacks import forget
 
 if TYPE_CHECKING:
@@ -32,11 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchstate.models.document import Document
-    from orchstate.models.intent import Intent
-    from orchstate.state.kinds import Kinds
+    from orchstate.state.record import Record
     from orchstate.state.resolving import Choice
     from orchstate.state.steps import Step
-    from orchstate.storage.engine import Decision, Engine
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -87,8 +83,8 @@ class State(Acceptance):
 
     def create(
         self, kind: str, name: str, values: Mapping[str, Any], *, upsert: bool = False
-    ) -> tuple[str, Receipt]:
-        """Create a document; returns its id and the receipt.
+    ) -> tuple[Record, Receipt]:
+        """Create a document; returns its record and the receipt.
 
         With `upsert` one of this name that somebody else has just made is changed instead.
 
@@ -109,8 +105,10 @@ class State(Acceptance):
                 self._check_unused(kind, name)
                 user = self._origin().actor
                 step = edits.create(self.kinds[kind], id, name, values, at_us, user=user, upsert=upsert)
-                return id, self._submit([step], at_us)
-        return known, self.update(known, values)
+                receipt = self._submit([step], at_us)
+                # Before anybody who is told of it can delete it.
+                return self._record_of(cast("Document", self.look(id))), receipt
+        return self.record(known), self.update(known, values)
 
     def delete(self, id: str) -> Receipt:
         """Delete a document; its history stays.
@@ -173,15 +171,6 @@ class State(Acceptance):
     def discard(self, id: str) -> None:
         """Give a document's edit up that was not committed."""
         resolving.discard(self, id)
-
-    def dismiss(self, intent: Intent) -> None:
-        """Put the error of an edit away that was not committed, and about which nobody is asked."""
-        with self.lock:
-            for shift in self.view.dismiss(intent):
-                self._tell(shift)
-            self._spoil()
-            self.delivery.put_once(self._follow_up)
-        self._hand_out()
 
     # -- undo -----------------------------------------------------------------------
 
@@ -472,15 +461,3 @@ class State(Acceptance):
         self.engine.close()
         self.delivery.put_once(self._follow_up)
         self._hand_out()
-
-
-def adopted(intents: Iterable[Intent], engine: Engine, kinds: Kinds, writer: str) -> list[Decision]:
-    """Commit what a dead process had accepted; returns what became of the intents that were left to do."""
-    done = engine.applied(writer)
-    left = [intent for intent in intents if intent.n > done]
-    decisions: list[Decision] = []
-    # In batches, so that nobody waits long for the lock.
-    for start in range(0, len(left), MAX_BATCH):
-        commit = engine.commit(writer, left[start : start + MAX_BATCH], decider(kinds))
-        decisions += commit.decisions.values()
-    return decisions

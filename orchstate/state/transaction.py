@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchstate.models.document import Document
+    from orchstate.models.intent import Intent
     from orchstate.state.entry import Entry
     from orchstate.state.receipt import Receipt
     from orchstate.state.steps import Step
 
-Mark = tuple[dict[str, "Step"], dict[str, "Document | None"]]
+Mark = tuple[dict[str, "Step"], dict[str, "Document | None"], tuple["Intent", ...]]
 
 
 class Transaction:
@@ -41,6 +42,8 @@ class Transaction:
         self.bases: dict[str, int] = {}
         # Every document that had a name in this block, perhaps only for a while.
         self._ids: dict[tuple[str, str], dict[str, None]] = {}
+        # Refused edits of which nothing is to be said any more once this is accepted.
+        self.dismissed: tuple[Intent, ...] = ()
         self.afterwards: list[Callable[[], object]] = []
         self._is_open = True
         self._place = _place()
@@ -82,11 +85,11 @@ class Transaction:
 
     def mark(self) -> Mark:
         """Return what a nested block goes back to when it fails."""
-        return dict(self.steps), dict(self.documents)
+        return dict(self.steps), dict(self.documents), self.dismissed
 
     def go_back(self, mark: Mark) -> None:
         """Forget everything since a mark."""
-        self.steps, self.documents = dict(mark[0]), dict(mark[1])
+        self.steps, self.documents, self.dismissed = dict(mark[0]), dict(mark[1]), mark[2]
 
 
 def _place() -> tuple[int, object]:

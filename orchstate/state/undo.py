@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from orchstate.state.kinds import Kinds
     from orchstate.state.steps import Step
+    from orchstate.storage.engine import Revision
 
     IsFree = Callable[[str, str, Collection[str]], bool]
 
@@ -125,7 +127,7 @@ class Undone:
     def __repr__(self) -> str:
         done = ", ".join(dotted(name, path) for name, path in self.changed) or "nothing"
         label = f" of {self.label!r}" if self.label else ""
-        return f"<Undone {done}{label}{left_in_short(self.left)}>"
+        return f"<{'Undone' if self.verb == 'undo' else 'Redone'} {done}{label}{left_in_short(self.left)}>"
 
 
 def left_in_sentences(left: Iterable[Left]) -> list[str]:
@@ -168,6 +170,26 @@ class Undoable(NamedTuple):
         return self._replace(steps=steps)
 
 
+def _on_top_of(step: Step, revision: Revision) -> Step:
+    """Return a step as it was committed, where others had changed its document in between.
+
+    To take it back is to have what they had made, and not what was there before them.
+    """
+    row, operation = revision.row, step.operation
+    is_merged = operation.id == row.id and row.foreign_seq > operation.base
+    if not (is_merged and step.before and step.after and revision.verb == "update"):
+        return step
+    diff = json.loads(revision.diff)
+    # What they had changed alike is no difference.
+    found = {path: diff[path][0] if path in diff else value for path, value in operation.set.items()}
+    known = leaves(type(step.before))
+    # With what is gone since, a value may break a rule.
+    with contextlib.suppress(ValidationError):
+        back = {path: value for path, value in found.items() if path in known}
+        return step._replace(before=step.before.replaced(back))
+    return step
+
+
 def _as_if_never(refused: Step, step: Step) -> Step:
     before, earlier, wanted = step.before, refused.before, refused.after
     if before is None or earlier is None or wanted is None or step.operation.id != refused.operation.id:
@@ -194,6 +216,18 @@ class UndoStack:
         self.done.append(entry)
         del self.done[:-MAX_UNDO]
         self.undone.clear()
+
+    def rebase(self, revision: Revision) -> None:
+        """Take over on top of what an own edit was committed."""
+        for stack in (self.done, self.undone):
+            # The latest is last, and it is one of the latest.
+            for index in range(len(stack) - 1, -1, -1):
+                entry = stack[index]
+                if entry.n == revision.n:
+                    steps = tuple(_on_top_of(step, revision) for step in entry.steps)
+                    stack[index] = entry._replace(steps=steps)
+                if entry.n <= revision.n:
+                    break
 
     def drop(self, n: int) -> None:
         """Forget a step that was not committed, also as what was there before later ones."""

@@ -19,7 +19,7 @@ from orchstate.state.reads import listing, naming, progress
 from orchstate.state.refusals import Refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from orchstate.models.intent import Intent
     from orchstate.state.events import Cause
@@ -104,7 +104,7 @@ class View:
         # More than one id only while an own edit is on its way to being refused for its name.
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
         self._complete: set[str] = set()
-        # Ids of deleted documents of those kinds that nothing else is known of here.
+        # Ids of deleted documents that nothing else is known of here: of these kinds all.
         self._gone: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
@@ -127,9 +127,13 @@ class View:
         """Whether what :meth:`find` returns is all that there is."""
         return self.is_complete(kind) or (kind, name_key(name)) in self._names
 
+    def is_unused(self, id: str) -> bool:
+        """Whether nothing is known here of a document with an id, deleted or not."""
+        return id not in self._entries and id not in self._gone
+
     def is_absent(self, kind: str, id: str) -> bool:
         """Whether it is sure, without asking, that no document of a kind has or ever had an id."""
-        return self.is_complete(kind) and id not in self._entries and id not in self._gone
+        return self.is_complete(kind) and self.is_unused(id)
 
     def take(self, rows: Iterable[Row], kind: str = "", gone: Iterable[str] = ()) -> None:
         """Take rows over that are not in memory; with `kind` all of it, and `gone` are its deleted ids."""
@@ -208,7 +212,7 @@ class View:
             if self.touched is not None:
                 self._touch(entry, old_name, is_seen=True)
             shifts.append(Shift(entry, step.before, self.document(entry), "edit"))
-        return shifts + self._concerned_by(self._open_edits[n])
+        return shifts + self._follow(self._open_edits[n], "edit")
 
     def arrive(
         self, revisions: Sequence[Revision], settled: int, refused: Mapping[int, Refused]
@@ -236,15 +240,18 @@ class View:
                 self._confirm(revision, touched)
         # Once for all revisions of a document, since each replay takes in everything that is pending.
         shifts += [shift for touch in touched.values() for shift in self._reshow(*touch)]
-        changed = {revision.row.id for revision in revisions}
+        foreign = [one.row.id for one in revisions if one.row.writer != self._writer]
+        own = [one.row.id for one in revisions if one.row.writer == self._writer]
         while self._open_edits and (n := next(iter(self._open_edits))) <= settled:
             ids = self._open_edits.pop(n)
             if n in refused and not self._is_still_asked(refused[n]):
                 self.refusals.add(ids, refused[n])
             for id in ids:
                 shifts += self._settle(self._entries[id], n, is_refused=n in refused)
-            changed.update(ids)
-        return shifts + self._concerned_by(changed)
+            own += ids
+        shifts += [*self._follow(foreign, "external"), *self._follow(own, "edit")]
+        self._let_go(dict.fromkeys(foreign + own))
+        return shifts
 
     def _is_still_asked(self, refused: Refused) -> bool:
         """Whether it was a decision that came too late: then its conflict says all that is to be said."""
@@ -255,18 +262,27 @@ class View:
 
     def dismiss(self, intent: Intent) -> list[Shift]:
         """Put the error of an own edit away that was not committed, and that waits for no decision."""
-        return self._progressed(self.refusals.dismiss(intent))
+        return self._progressed(self.refusals.dismiss(intent), "edit")
 
-    def _concerned_by(self, ids: Iterable[str]) -> list[Shift]:
-        """Return what documents tell of conflicts that have come, gone, or come back."""
-        return self._progressed(self.refusals.concerned_by(ids))
+    def _follow(self, ids: Iterable[str], cause: Cause) -> list[Shift]:
+        """Return what documents tell of conflicts, if these are any, that have come, gone, or come back."""
+        return self._progressed(self.refusals.follow(ids), cause)
 
-    def _progressed(self, ids: Iterable[str]) -> list[Shift]:
+    def _let_go(self, ids: Iterable[str]) -> None:
+        """Forget deleted documents that nobody looks at: the engine has them."""
+        for entry in [self._entries[id] for id in ids if id in self._entries]:
+            is_deleted = entry.row is not None and entry.row.deleted
+            is_held = entry.pending or entry.blank or (entry.record and entry.record())
+            if is_deleted and not is_held:
+                del self._entries[entry.id], self._of_kind[entry.kind][entry.id]
+                self._gone.add(entry.id)
+
+    def _progressed(self, ids: Collection[str], cause: Cause) -> list[Shift]:
         if self.touched is not None:
             self.touched.update(map(progress, ids))
-        watched = [entry for id in ids if (entry := self._entries[id]).record]
+        watched = [entry for id in ids if (entry := self._entries.get(id)) and entry.record]
         seen = [(entry, self.document(entry)) for entry in watched]
-        return [Shift(entry, document, document, "edit") for entry, document in seen]
+        return [Shift(entry, document, document, cause) for entry, document in seen]
 
     def _exists(self, id: str) -> bool:
         return id in self._entries and self._entries[id].exists
@@ -324,7 +340,7 @@ class View:
             elif not entry.redo(self._kinds):
                 continue
             shifts += self._reshow(entry, before, "external", (known,))
-        return shifts
+        return shifts + self._follow([row.id for row in rows], "external")
 
     def _discover(self, row: Row) -> None:
         if row.kind in self._complete and not row.deleted:

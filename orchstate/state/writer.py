@@ -8,6 +8,7 @@ owns the store. A turn that fails is repeated as a whole: the engine applies not
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -45,6 +46,7 @@ _LAST_RETRY_S: Final = 2.0
 # A flush gives up after so many failures in a row rather than wait for ever.
 _FAILURES_BEFORE_GIVING_UP: Final = 3
 _IDLE_S: Final = 3600.0
+CARE_S: Final = 5.0
 
 Refused = tuple["Intent", "Receipt"]
 
@@ -90,6 +92,9 @@ class Writer:
         welcome. If not, it stays in the engine until :meth:`resume`.
     report
         Called in the thread when the engine fails, and with None when it works again.
+    care
+        Called in the thread now and then when there is nothing else to do; returns whether it has
+        committed something.
 
     Attributes
     ----------
@@ -111,12 +116,15 @@ class Writer:
         *,
         deliver: Callable[[Arrival], bool],
         report: Callable[[OrchstateError | None], None],
+        care: Callable[[], bool] | None = None,
     ) -> None:
         self._engine = engine
         self._decide = decide
         self._writer = writer
         self._deliver = deliver
         self._report = report
+        self._care = care
+        self._care_due = time.monotonic() + CARE_S if care else math.inf
         self._queue: deque[tuple[Intent, Receipt]] = deque()
         self._error: OrchstateError | None = None
         self._failures = self._failures_in_a_row = 0
@@ -203,6 +211,7 @@ class Writer:
         while not self._stopped.is_set():
             try:
                 self._turn(has_news)
+                self._take_care()
                 has_news = self._rest()
                 continue
             except (ClosedError, ForkedStoreError):
@@ -217,13 +226,18 @@ class Writer:
             self._pause()
         self.outcomes.end()
 
+    def _take_care(self) -> None:
+        if self._care and not self._queue and time.monotonic() >= self._care_due:
+            self._care_due = time.monotonic() + CARE_S
+            self._is_news_wanted |= self._care()
+
     def _rest(self) -> bool:
         self._asleep = True
         try:
             # Looked at after saying "asleep", so that no submission is slept through.
             if self._queue or self._stopped.is_set() or self._is_news_wanted:
                 return False
-            return self._engine.wait(_IDLE_S)
+            return self._engine.wait(max(0.0, min(_IDLE_S, self._care_due - time.monotonic())))
         finally:
             self._asleep = False
 

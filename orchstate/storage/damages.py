@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Name = tuple[str, str]
 # Sentences of one error that people are shown; its ids are complete.
 _MOST_SHOWN: Final = 100
+_STEP: Final = " Run: orchstate doctor"
 
 
 class Damages:
@@ -47,9 +48,12 @@ class Damages:
             self.tell()
 
     def _shown(self) -> str:
-        left_out = len(self._messages) - _MOST_SHOWN
-        more = [f"And {left_out} more; run: orchstate doctor"] if left_out > 0 else []
-        return " ".join([*self._messages[:_MOST_SHOWN], *more])
+        shown = self._messages[:_MOST_SHOWN]
+        left_out = len(self._messages) - len(shown)
+        # Once, at the end of all of them.
+        step = _STEP if any(message.endswith(_STEP) for message in self._messages) else ""
+        more = [f"And {left_out} more."] if left_out else []
+        return " ".join([*(message.removesuffix(_STEP) for message in shown), *more]) + step
 
     def add_gone(self, error: CorruptStoreError, kind: str, name: str) -> None:
         """Note a document that is lost, so that asking for it says so; its name can be used again."""
@@ -73,6 +77,18 @@ class Damages:
         error = self._names.get((kind, name_key(name))) or self._ids.get(name)
         if error:
             raise _again(error)
+
+    def check_kind(self, kind: str, is_seen: Callable[[str, str], bool]) -> None:
+        """Refuse to take what is seen of a kind for all that there is.
+
+        Raises
+        ------
+        CorruptStoreError
+            If there is one that cannot be read, and is not seen from before.
+        """
+        for (other, name), error in self._names.items():
+            if other == kind and not is_seen(kind, name):
+                raise _again(error)
 
     def check_gone(self, kind: str, name_or_id: str) -> None:
         """Tell a document that was lost from one that never was.

@@ -27,6 +27,7 @@ from orchstate.errors import (
     ReadOnlyError,
     StoreError,
     StoreLockedError,
+    StoreMovedError,
     StoreWriteError,
 )
 from orchstate.locks import LONGEST_SLEEP_S, FairLock
@@ -41,7 +42,15 @@ from orchstate.storage.connection import (
     unopened,
 )
 from orchstate.storage.placement import JournalMode, discard, journal_mode, prepare
-from orchstate.storage.presence import Presence, check_companions, is_interrupted, log_at, place_of, remember
+from orchstate.storage.presence import (
+    Presence,
+    check_companions,
+    has_companions,
+    is_interrupted,
+    log_at,
+    place_of,
+    remember,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -147,7 +156,14 @@ class StoreFile:
 
     def _follow(self, presence: Presence) -> None:
         """Go on in the file that is at the path now, if it is the store."""
-        presence.follow()
+        try:
+            presence.follow()
+        except StoreMovedError:
+            if self.path is None or not has_companions(self.path) or (self._lock and self._lock.is_held):
+                raise
+            # Perhaps of somebody's commit to that file, which is over once we have the lock.
+            with self._locked():
+                presence.follow()
         self._reopen()
 
     def _check_content(self) -> None:
@@ -338,7 +354,9 @@ class StoreFile:
             self.journal_mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
             self.store_id = self._identified(connection)
             if self._lock:
-                schema.vouch(connection)
+                # On a full disk, another time.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    schema.vouch(connection)
                 remember(self._lock, self.store_id)
             if self.path:
                 self._presence = Presence(self.path, connection, self.store_id)

@@ -50,6 +50,7 @@ _Done = TypeVar("_Done")
 _SMALL_BYTES: Final = 4 * 1024 * 1024
 _ONE_DAY_S: Final = 24 * 3600
 _INSPECTED: Final = "inspected_s"
+_ACKNOWLEDGED: Final = "acknowledged"
 
 
 class MendedFile(StoreFile):
@@ -174,6 +175,15 @@ class MendedFile(StoreFile):
         if self.read_only or not self.is_large:
             return
         values = [_INSPECTED, str(int(time.time()))]
+        with contextlib.suppress(sqlite3.Error, StoreError), self._write_mutex, self._locked():
+            with transaction(self._writing):
+                self._writing.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+
+    def acknowledge(self) -> None:
+        """Note that losses have been seen, so that the next opening does not tell of them."""
+        if self.read_only or not self._notes or self._is_in_memory:
+            return
+        values = [_ACKNOWLEDGED, max(self._notes)]
         with contextlib.suppress(sqlite3.Error, StoreError), self._write_mutex, self._locked():
             with transaction(self._writing):
                 self._writing.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
@@ -310,8 +320,13 @@ class MendedFile(StoreFile):
         """Know what is lost; with `is_told` people are told of what was not noted before."""
         meta = dict(fetch(connection, "SELECT key, value FROM meta"))
         known, self._notes = self._notes, frozenset(key for key in meta if key.startswith(PREFIX))
-        if is_told and self.path:
-            for report in reports({key: meta[key] for key in self._notes - known}):
+        if not (is_told or self.salvaged):
+            # Nobody need have been there to see it: it is told until somebody has.
+            known = frozenset(key for key in self._notes if key <= meta.get(_ACKNOWLEDGED, ""))
+        elif not is_told:
+            known = self._notes
+        for report in reports({key: meta[key] for key in self._notes - known}):
+            if self.path and (is_told or report["lost"]):
                 self.damages.add(told(report, self.path))
         place = self.place
         self.places = (place, *earlier_places(meta.get(PLACES), place))

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchstate.errors import StoreError, StoreMovedError
+from orchstate.errors import CorruptStoreError, StoreError, StoreMovedError
 from orchstate.storage import schema
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Content(NamedTuple):
 
     def goes_on_in(self, connection: sqlite3.Connection) -> Content | None:
         """Return what a file holds if it is this, or more that was added to it; else None."""
-        *found, then = connection.execute(_CONTENT, [self.seq]).fetchone()
+        content = connection.execute(_CONTENT, [self.seq]).fetchone()
+        if content is None:
+            return None
+        *found, then = content
         now = Content(*found)
         is_same = now.store_id == self.store_id and now.seq >= self.seq
         return now if is_same and (then == self.txn or self._was_compacted(connection, then)) else None
@@ -114,8 +117,11 @@ class Presence:
         found = self._stat()
         self._file = (found.st_dev, found.st_ino)
         self._note(_stamp_of(found))
-        _, *found, _ = connection.execute(_CONTENT, [0]).fetchone()
-        self._content = Content(store_id, *found)
+        content = connection.execute(_CONTENT, [0]).fetchone()
+        if content is None:
+            raise CorruptStoreError(f"{str(path)!r} is malformed: the number of its last commit is gone.")
+        _, *values, _ = content
+        self._content = Content(store_id, *values)
 
     @property
     def has_moved(self) -> bool:
@@ -135,8 +141,8 @@ class Presence:
 
     @property
     def seq(self) -> int:
-        """Number of the last commit, as of the last look into the file."""
-        return self._content.seq
+        """Number of the last commit, as of the last look into the file; 0 where damage has left none."""
+        return self._content.seq or 0
 
     def check_content(self, connection: sqlite3.Connection) -> bool:
         """Refuse where somebody wrote something else into the file; return whether it had to be looked into.

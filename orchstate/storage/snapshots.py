@@ -57,9 +57,8 @@ _GONE: Final = "SELECT id FROM doc WHERE kind = ? AND deleted <> 0"
 _IDS: Final = """WITH RECURSIVE ids(id) AS (
     SELECT min(id) FROM rev
     UNION ALL SELECT (SELECT min(id) FROM rev WHERE id > ids.id) FROM ids WHERE ids.id IS NOT NULL)"""
-# Those that are said to be deleted come last, since that may be what is damaged; each half has its index.
-_OF_NAME: Final = " UNION ALL ".join(
-    f"{DOC} WHERE kind = ? AND name_key = ? AND {are}" for are in ("deleted = 0", "deleted <> 0")
+_OF_NAME: Final = tuple(
+    f"{rows} AND kind = ? AND name_key = ?" for rows in (f"{DOC} WHERE deleted = 0", _HIDDEN)
 )
 _LAST: Final = "(SELECT max(seq) FROM rev AS one WHERE one.id = ids.id AND one.seq <= ?)"
 _FIRST: Final = "(SELECT min(seq) FROM rev AS one WHERE one.id = ids.id)"
@@ -92,9 +91,10 @@ class Live:
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the living document of a name; raises as :meth:`get` does."""
-        for row in map(self._verified, self._read(_OF_NAME, [kind, name_key(name)] * 2)):
-            if _lives(row, kind):
-                return row
+        for sql in _OF_NAME:
+            for row in map(self._verified, self._read(sql, [kind, name_key(name)])):
+                if _lives(row, kind):
+                    return row
         return None
 
     def rows(self, kind: str | None = None) -> Iterator[Row]:
@@ -185,6 +185,8 @@ class Past:
         self._read = read
         self._seq = seq
         self._damages = damages
+        self.left_out: set[str] = set()
+        """Ids of documents that :meth:`rows` has left out since they are damaged."""
 
     def get(self, id: str) -> Row | None:
         """Return the row of an id, also of a deleted document.
@@ -230,10 +232,11 @@ class Past:
         NotFoundError
             If the moment was compacted away.
         """
-        found = sound(self._read, self._read(_PAST, [self._seq]), self._damages)
-        rows = [revision.row for revision in found if _lives(revision.row, kind)]
+        found = self._read(_PAST, [self._seq])
+        last = [revision.row for revision in sound(self._read, found, self._damages)]
+        self.left_out |= {str(id) for id, *_ in found} - {row.id for row in last}
         check_moment(self._read, self._seq)
-        return rows
+        return [row for row in last if _lives(row, kind)]
 
     def gone(self, kind: str) -> list[str]:
         """Return the ids of all documents of a kind deleted by then; raises as :meth:`rows` does."""

@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from orchstate.durable import durable
 from orchstate.errors import CorruptStoreError, ReadOnlyError, StoreError, StoreMovedError, StoreWriteError
@@ -244,6 +244,15 @@ class SqliteEngine(MendedFile):
         """
         return tables.revision(self._reader, id, number)
 
+    @overload
+    def snapshot(self, seq: None = None) -> snapshots.Live: ...
+
+    @overload
+    def snapshot(self, seq: int) -> snapshots.Past: ...
+
+    @overload
+    def snapshot(self, seq: int | None = None) -> Snapshot: ...
+
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """Return the documents as they are (None), or were at `seq`."""
         if seq is None:
@@ -271,6 +280,7 @@ class SqliteEngine(MendedFile):
                 self._mend_rows(damaged)
             yield rows
             last, is_more = after, after != last
+        self.acknowledge()
         for seq in range(0, self.seq(), _REREAD_AT_ONCE):
             for _ in self.change_values(seq, until=seq + _REREAD_AT_ONCE):
                 # Verified on the way; what is damaged is named in the damages.

@@ -21,6 +21,9 @@ _BEGINNING: Final = "SELECT max(seq) FROM backstep WHERE committed_us <= ? AND s
 _END: Final = "SELECT min(seq) FROM backstep WHERE seq > ?"
 # Each on its own: SQLite looks up one end of an index at once, and reads through it for both.
 _ENDS: Final = "SELECT (SELECT min(seq) FROM rev WHERE seq >= ?), (SELECT max(seq) FROM rev WHERE seq < ?)"
+_NEXT: Final = "SELECT seq, at_us, committed_us FROM rev WHERE seq > ? ORDER BY seq LIMIT 100"
+# What was on its way for longer, as with a full disk or a dead process, nobody had seen before its commit.
+_MOST_ON_ITS_WAY_US: Final = 10_000_000
 _UP_TO: Final = "SELECT seq, committed_us FROM rev WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 
 
@@ -40,6 +43,26 @@ def last_by(query: Query, wanted_us: int) -> int | None:
         return None if found is None else int(found)
     hits = (_last_within(query, wanted_us, *stretch) for stretch in _stretches(query, wanted_us))
     return next((hit for hit in hits if hit is not None), None)
+
+
+def accepted_by(query: Query, wanted_us: int, seq: int) -> int:
+    """Return the seq up to which revisions behind `seq` had been accepted by a time, and were on their way.
+
+    Parameters
+    ----------
+    query
+        Returns the rows of a reading SQL statement.
+    wanted_us
+        The time in microseconds since 1970 (UTC).
+    seq
+        Of the last commit by that time, 0 if there was none.
+    """
+    while found := query(_NEXT, [seq]):
+        for next_seq, at_us, committed_us in found:
+            if at_us > wanted_us or committed_us - at_us > _MOST_ON_ITS_WAY_US:
+                return seq
+            seq = int(next_seq)
+    return seq
 
 
 def _stretches(query: Query, wanted_us: int) -> Iterator[tuple[int, int]]:

@@ -151,7 +151,7 @@ class EngineContract:
         assert outcomes(again) == outcomes(first) == {1: "conflict"}
         assert again.decisions[1].reason == first.decisions[1].reason
         assert first.decisions[1].error == "ConflictError"
-        assert "was created by somebody else" in first.decisions[1].reason
+        assert "was created meanwhile" in first.decisions[1].reason
 
     @pytest.mark.parametrize(
         "poison",

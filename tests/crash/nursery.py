@@ -123,6 +123,15 @@ def parked(store: Path) -> Counter[int]:
     return Counter(int(found[1]) for intent in intents if (found := _SEED.search(intent)))
 
 
+def set_aside(store: Path) -> Counter[Edit]:
+    """Read without orchstate which edits of the dead wait, or were made anew by one that waits."""
+    with closing(sqlite3.connect(store)) as connection:
+        names = dict(connection.execute("SELECT id, name FROM doc"))
+        found = connection.execute("SELECT intent FROM parked WHERE error = 'ConflictError'").fetchall()
+    edits = [(id, values.get("seed")) for (text,) in found for _, _, id, _, values, *_ in json.loads(text)[4]]
+    return Counter((names[id], seed) for id, seed in edits if seed is not None)
+
+
 def faults(store: Path) -> list[str]:
     """Return what SQLite's own check, and a count of the history, find wrong with a file."""
     with closing(sqlite3.connect(store)) as connection:

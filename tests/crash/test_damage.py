@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -50,6 +52,9 @@ class Original:
             self.values[name].append(value)
             self.seqs[name], self.numbers[name] = seq or 0, n
         assert self.values["config 1"]
+        # From a copy, since it would leave traces. Perhaps damage leaves nothing that says a name.
+        with contextlib.closing(sqlite3.connect(self.copy(folder.with_name(f"{mode} copy")))) as connection:
+            self.ids = dict(connection.execute("SELECT name, id FROM doc"))
 
     @property
     def files(self) -> list[Path]:
@@ -94,9 +99,9 @@ def _judged(original: Original, store: Store) -> Iterator[tuple[str, str]]:
             found, id = config.seed, config.id
             told = said
         except NotFoundError:
-            found, id, told = None, "", said
+            found, id, told = None, original.ids.get(FOUND_AS.get(name, name), ""), said
         except CorruptStoreError as error:
-            found, id, told = None, "", f"{said} {error}"
+            found, id, told = None, original.ids.get(FOUND_AS.get(name, name), ""), f"{said} {error}"
         expected = values[-1]
         if found == expected:
             if found is not None and FOUND_AS.get(name, name) not in listed:
@@ -156,6 +161,7 @@ def damage(
             del data[-1:]
         (path.parent / file.relative_to(original.folder)).write_bytes(data)
         what = f"round {number} of {seed!r}: {harm} of {file.name}"
+        named = counts["named"]
         try:
             for kind, text in faults(original, path, monkeypatch):
                 counts[kind] += 1
@@ -163,6 +169,9 @@ def damage(
                     wrong.append(f"{what}: {text}")
         except Exception as error:
             wrong.append(f"{what}: {type(error).__name__}: {error}")
+        if harm == "digit" and counts["named"] - named > 1:
+            # One digit is of one document: all others are to be there.
+            wrong.append(f"{what}: {counts['named'] - named} documents are named")
         counts[f"{file.suffix} {harm}"] += 1
     return counts, wrong
 

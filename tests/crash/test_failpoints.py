@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from crash.failpoints import FAILPOINTS
-from crash.nursery import Edit, compare, entries, faults, history, lines, parked, wait_for_end
+from crash.nursery import Edit, compare, entries, faults, history, lines, parked, set_aside, wait_for_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def check(folder: Path) -> Findings:
     logs, found = sorted(folder.glob("*.log")), stores(folder)
     stored: Counter[Edit] = sum((history(store) for store in found), Counter())
     refused: Counter[int] = sum((parked(store) for store in found), Counter())
-    findings = compare(logs, stored)
+    findings = compare(logs, sum(map(set_aside, found), stored))
     damaged = {edit for log in logs for edit in lines(log, "damaged")}
     findings.lost = [edit for edit in findings.lost if edit not in damaged]
     for log in logs:

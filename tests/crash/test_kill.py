@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from crash.nursery import Findings, compare, faults, history, kill, lines, wait_for_line
+from crash.nursery import Findings, compare, faults, history, kill, lines, set_aside, wait_for_line
 
 from orchstate.opening import open as open_store
 
@@ -48,7 +48,7 @@ def kill_rounds(nursery: Nursery, folder: Path, rounds: int, *, mode: str, journ
 def check(folder: Path, store: Path) -> Findings:
     """Open the store once more and compare what it holds with the logs."""
     open_store(store).close()
-    findings = compare(folder.glob("*.log"), history(store))
+    findings = compare(folder.glob("*.log"), history(store) + set_aside(store))
     assert not findings.invented, f"in the history, and nobody wrote it: {findings.invented[:5]}"
     return findings
 

@@ -21,7 +21,7 @@ from crash.journals import JOURNALS, ForgetfulEngine
 
 from orchstate import opening
 from orchstate.errors import SecretUnavailableError
-from orchstate.state import acceptance, state, writer
+from orchstate.state import acceptance, late, writer
 from orchstate.storage import outbox
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -108,9 +108,9 @@ class Victim:
         if journal != "outbox":
             opening.Outbox = JOURNALS[journal]
         outbox.RESET_BYTES = RESET_BYTES  # type: ignore[misc]
-        for module in (writer, state):
+        for module in (writer, late):
             module.MAX_BATCH = BATCH  # type: ignore[attr-defined]
-        for module in (acceptance, state):
+        for module in (acceptance, late):
             module.decider = _dooming(module.decider)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore")
 
@@ -166,8 +166,8 @@ def is_doomed(value: object) -> bool:
 
 
 def _dooming(decider: Any) -> Any:
-    def doomed_decider(kinds: Any) -> Any:
-        decide = decider(kinds)
+    def doomed_decider(kinds: Any, **options: Any) -> Any:
+        decide = decider(kinds, **options)
 
         def doomed(snapshot: Any, intent: Any, writer: str) -> Any:
             if any(is_doomed(operation.set.get("seed")) for operation in intent.operations):

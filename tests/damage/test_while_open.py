@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import shutil
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 from testbed.branch import branched
 
 import orchstate
+from orchstate.cli import main
 from orchstate.errors import CorruptStoreError, NotFoundError
 from orchstate.models.intent import Intent, Origin
 from orchstate.secrets.memory import MemoryStore
@@ -130,8 +132,15 @@ def test_what_is_lost_says_so_and_can_be_made_anew(path: Path) -> None:
         with pytest.raises(NotFoundError):
             store.configs["four"]
         store.configs.create("openai", name="two", seed=5)
-    with orchstate.open(path, secrets="memory") as store:
-        assert (store.configs["two"].seed, store.status, store._engine.check()) == (5, "ready", [])
+    seen: list[str] = []
+    # Until somebody says that it was seen.
+    for status in ("degraded", "degraded", "ready"):
+        with orchstate.open(path, secrets="memory") as store:
+            assert (store.configs["two"].seed, store.status, store._engine.check()) == (5, status, [])
+            assert ("config 'two'" in str(store.error)) == (status == "degraded")
+            seen.append(status)
+            if len(seen) > 1:
+                store.refresh()
 
 
 def test_a_reader_salvages_in_memory_and_writes_nothing(path: Path) -> None:
@@ -288,7 +297,10 @@ def test_a_damaged_note_of_what_was_lost_counts_as_unknown_losses(
         assert engine.salvage()
         assert engine.check() == []
     with orchstate.open(path, secrets="memory") as store:
-        assert (store.status, store.at(6).configs["two"].seed) == ("ready", 2)
+        assert (store.status, store.at(6).configs["two"].seed) == ("degraded", 2)
+        store.refresh()
+    with orchstate.open(path, secrets="memory") as store:
+        assert (store.status, store.error) == ("ready", None)
 
 
 @pytest.mark.parametrize("seq", [0, 2, 1 << 50])
@@ -392,3 +404,34 @@ def test_a_wrong_clock_of_a_large_file_is_seen_at_once(path: Path, monkeypatch: 
     with orchstate.open(path, secrets="memory") as store:
         assert isinstance(store.error, CorruptStoreError)
         assert store.configs["one"].update(seed=9).wait(20).state == "committed"
+
+
+def test_what_is_damaged_at_a_moment_is_not_taken_for_deleted_then(store: Store, path: Path) -> None:
+    seq = store.flush()
+    harm(path, "UPDATE doc SET body = 'x' WHERE name = 'two'", "UPDATE rev SET body = 'x' WHERE seq = 4")
+    for diff in (store.history.diff(3, seq), store.at(3).diff(), store.at(seq).diff(3)):
+        assert set(diff["name"]) == {"three"}
+    assert "config 'two'" in str(store.error)
+
+
+def test_a_damaged_store_is_not_exported_as_if_it_were_whole(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "setup.json"
+    with orchstate.open(path, secrets="memory") as store:
+        store.export(target)
+    whole = target.read_bytes()
+    harm(path, "UPDATE doc SET body = 'x' WHERE name = 'two'", "UPDATE rev SET body = 'x' WHERE name = 'two'")
+    with orchstate.open(path, secrets="memory") as store:
+        with pytest.raises(CorruptStoreError, match=r"config 'two'.* is damaged"):
+            store.export(target)
+        assert target.read_bytes() == whole
+
+
+def test_commands_say_when_they_cannot_read_all(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    harm(path, "UPDATE doc SET body = 'x' WHERE name = 'two'", "UPDATE rev SET body = 'x' WHERE name = 'two'")
+    assert main(["list", "--json", "--store", str(path)]) == 1
+    printed = capsys.readouterr()
+    assert [row["name"] for row in json.loads(printed.out)] == ["one", "three"]
+    assert "orchstate: Not all of the store can be read. config 'two'" in printed.err
+    harm(path, "UPDATE doc SET body = 'x'", "UPDATE rev SET body = 'x'")
+    assert main(["list", "--store", str(path)]) == 1
+    assert "There are no configs yet" not in capsys.readouterr().out

@@ -220,3 +220,15 @@ def test_a_history_that_cannot_be_waited_for_shows_what_is_committed(
     store.configs["gpt"].temperature = 1.5
     assert len(store.history) == 6
     assert store.history.changes("gpt", field="temperature")["new"].tolist() == [0.2, 0.5, 0.9]
+
+
+def test_at_a_time_that_a_frame_or_a_record_tells_its_change_is_made(store: Store) -> None:
+    gpt = store.configs.create("openai", name="clocked", temperature=0.0)
+    for step in range(1, 8):
+        gpt.temperature = step / 10
+        if step % 3 == 0:
+            store.flush()
+    changes = store.history.changes("clocked", field="temperature")
+    assert [store.at(at).configs["clocked"].temperature for at in changes["at"]] == changes["new"].tolist()
+    assert store.at(gpt.updated_at).configs["clocked"].temperature == 0.7
+    assert store.at(gpt.created_at).configs["clocked"].temperature == 0.0

@@ -283,3 +283,10 @@ def test_the_twin_does_not_stop_the_loop_and_stays_out_of_blocks(store: Store) -
 
     asyncio.run(main())
     assert store.configs["gpt"].temperature == 0.2
+
+
+def test_a_look_up_in_vain_does_not_restore_everything(store: Store) -> None:
+    seq = store.flush()
+    with pytest.raises(NotFoundError, match=r"None is no document\. Leave it out to restore everything\."):
+        store.at(1).restore(store.configs.get("gtp"))  # type: ignore[arg-type]
+    assert store.flush() == seq

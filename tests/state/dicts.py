@@ -4,60 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+
+from state.plain_edits import (
+    BLANK,
+    DEFAULTS,
+    SETTINGS,
+    TOGETHER,
+    Block,
+    Conflict,
+    GoneError,
+    NoValuesError,
+    Op,
+    RejectedError,
+    Step,
+    TakenError,
+    Values,
+    changed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-Values = dict[str, Any]
 Outcome = Literal["committed", "conflict", "rejected"]
-SETTINGS = "settings"
-DEFAULTS: Values = {"temperature": None, "seed": None, "tags": (), "model": None, "base_url": None}
-# Settings have no name, so that nothing here mixes them up with a config.
-BLANK: Values = {"name": None, "timeout": 60_000, "policy": "last-write-wins"}
-TOGETHER = ("base_url", "model")
-
-
-class TakenError(Exception):
-    """A name that another document has."""
-
-
-class GoneError(Exception):
-    """A document that never was committed."""
-
-
-class NoValuesError(Exception):
-    """Values for a document that was to be deleted."""
-
-
-class RejectedError(Exception):
-    """An edit about which nobody has to decide."""
-
-
-class Op(NamedTuple):
-    """What an edit does to one document: "make" it with all its values, "set" some, or "delete" it."""
-
-    verb: Literal["make", "set", "delete"]
-    id: str
-    values: Values
-    is_upsert: bool = False
-
-
-class Step(NamedTuple):
-    """An edit of one document, with what was seen of it before and after; None where it is not there."""
-
-    op: Op
-    before: Values | None
-    after: Values | None
-
-
-class Conflict(NamedTuple):
-    """What the document of a conflict is about: what an edit met, and all that it wanted."""
-
-    met: Op
-    cause: str
-    fields: frozenset[str]
-    edits: tuple[Op, ...] = ()
 
 
 class MeetingError(Exception):
@@ -101,8 +70,14 @@ class File:
         self.writers: list[tuple[str, object]] = []
         self.past: list[dict[str, Values | None]] = [{}]
 
-    def commit(self, process: Process, intent: Intent) -> Outcome:
-        """Apply an edit whole, or keep it as a conflict, which is a document of its own."""
+    def commit(
+        self, process: Process, intent: Intent, *, late: bool = False, later: Collection[Op] = ()
+    ) -> Outcome:
+        """Apply an edit whole, or keep it as a conflict, which is a document of its own.
+
+        With `late` its process is dead and has accepted `later` ones: others are not overwritten.
+        """
+        self.is_late = late
         outcome: Outcome = "committed"
         try:
             after = {step.op.id: self._after(step, process, intent.base) for step in intent.steps}
@@ -111,6 +86,13 @@ class File:
         except RejectedError:
             return "rejected"
         except MeetingError as meeting:
+            made_anew = {
+                id: [path for op in later if op.id == id for path in op.values if op.verb == "set"]
+                for id in (op.id for op in later)
+            }
+            ops = [step.op for step in intent.steps]
+            if late and all(op.verb == "set" and {*op.values} <= {*made_anew.get(op.id, ())} for op in ops):
+                return "rejected"
             ended = [self.rows.get(step.op.id) for step in intent.steps if step.op.verb == "delete"]
             if any(
                 row and "about" in row and row["about"].met.id == meeting.conflict.met.id for row in ended
@@ -118,7 +100,8 @@ class File:
                 # A decision that came too late.
                 return "rejected"
             outcome = "conflict"
-            about = meeting.conflict._replace(edits=tuple(step.op for step in intent.steps))
+            theirs = self.rows.get(meeting.conflict.met.id) or {}
+            about = meeting.conflict._replace(theirs=theirs, edits=tuple(step.op for step in intent.steps))
             after = {process.conflict_id(intent.n): {"name": None, "about": about}}
         for id, now in after.items():
             self.rows[id] = now
@@ -169,7 +152,8 @@ class File:
                 named = {path: ours.get(path, base.get(path)) for path in unit}
                 overlaps += unit
             after |= named
-        if overlaps and (self.rows.get(SETTINGS) or BLANK)["policy"] != "last-write-wins":
+        policy = (self.rows.get(SETTINGS) or BLANK)["policy"]
+        if overlaps and (self.is_late or policy != "last-write-wins"):
             raise MeetingError(op, "overlap", overlaps)
         return after
 
@@ -241,9 +225,19 @@ class Process:
             intent.n, intent.base = self.n, self.cursor
             self.pending.append(intent)
 
-    def settle(self) -> list[tuple[Intent, Outcome]]:
-        """Have everything that is on its way committed, and return what became of it."""
-        outcomes = [(intent, self.file.commit(self, intent)) for intent in self.pending]
+    def settle(self, *, late: bool = False) -> list[tuple[Intent, Outcome]]:
+        """Have everything that is on its way committed, by others if `late`; return what became of it."""
+        outcomes = []
+        for number, intent in enumerate(self.pending, 1):
+            rows, seqs = dict(self.file.rows), len(self.file.writers)
+            later = [step.op for other in self.pending[number:] for step in other.steps]
+            outcomes.append((intent, self.file.commit(self, intent, late=late, later=later)))
+            if outcomes[-1][1] == "committed":
+                changed = {id for id, _ in self.file.writers[seqs:]}
+                intent.steps = [
+                    self._on_top_of(step, rows, intent.base) if step.op.id in changed else step
+                    for step in intent.steps
+                ]
         self.pending.clear()
         for intent, outcome in outcomes:
             if outcome != "committed":
@@ -269,6 +263,20 @@ class Process:
         """Whether an edit was to end a conflict that is still open."""
         deleted = (step.op.id for step in intent.steps if step.op.verb == "delete")
         return any("about" in (self.file.rows.get(id) or {}) for id in deleted)
+
+    def _on_top_of(self, step: Step, rows: dict[str, Values | None], base: int) -> Step:
+        """Return a step as it was committed: what is put back is what others had made in between."""
+        row, before = rows.get(step.op.id), step.before
+        seqs = (
+            seq for seq, (id, by) in enumerate(self.file.writers, 1) if id == step.op.id and by is not self
+        )
+        if step.op.verb != "set" or not before or not step.after or not row or max(seqs, default=0) <= base:
+            return step
+        return step._replace(before=before | {path: row[path] for path in step.op.values})
+
+    def has_heard_of(self, ops: Iterable[Op]) -> bool:
+        """Whether all documents of edits are known here: of others the newest would be looked up."""
+        return all(op.id in self.confirmed or not self.file.rows.get(op.id) for op in ops)
 
     def blames(self, id: str) -> list[int]:
         """Return the numbers of the edits of a document that were not committed, and are not dealt with."""
@@ -379,60 +387,7 @@ class Process:
         return any(back.after["name"] == seen[id]["name"] for id in seen.keys() - moving)
 
 
-class Block:
-    """A running transaction: its steps so far, one for each document, and what it sees."""
-
-    def __init__(self, seen: dict[str, Values]) -> None:
-        self.seen = dict(seen)
-        self.steps: dict[str, Step] = {}
-
-    def add(self, step: Step) -> None:
-        """Add a step; two of one document become one, or none when they cancel out."""
-        id = step.op.id
-        known = self.steps.get(id)
-        combined = combine(known, step) if known else step
-        if combined:
-            self.steps[id] = combined
-        else:
-            del self.steps[id]
-        self.seen.pop(id, None)
-        if step.after is not None:
-            self.seen[id] = step.after
-
-    def set(self, id: str, after: Values, *, is_stored: bool) -> None:
-        """Give a document these values; what is not stored yet is made by it."""
-        before = self.seen[id]
-        if after == before:
-            return
-        is_there = is_stored or id in self.steps
-        op = Op("set", id, changed(before, after)) if is_there else Op("make", id, after, True)
-        self.add(Step(op, before, after))
-
-    def mark(self) -> tuple[dict[str, Values], dict[str, Step]]:
-        return dict(self.seen), dict(self.steps)
-
-    def go_back(self, mark: tuple[dict[str, Values], dict[str, Step]]) -> None:
-        self.seen, self.steps = mark
-
-
-def combine(earlier: Step, later: Step) -> Step | None:
-    before, after, id = earlier.before, later.after, later.op.id
-    is_new = earlier.op.verb == "make"
-    if after is None:
-        return None if is_new else Step(Op("delete", id, {}), before, None)
-    if before == after:
-        return None
-    if is_new:
-        return Step(Op("make", id, after, earlier.op.is_upsert), before, after)
-    assert before is not None
-    return Step(Op("set", id, changed(before, after)), before, after)
-
-
-def changed(before: Values, after: Values) -> Values:
-    return {path: value for path, value in after.items() if before[path] != value}
-
-
-def chosen(about: Conflict, choice: str | Values) -> list[Op]:
+def chosen(about: Conflict, choice: str | Values, now: Values | None) -> list[Op]:
     """Return what is to be done where people choose "ours", "theirs", or values, about a conflict."""
     met, edits = about.met, [op._replace(values=said(op)) for op in about.edits]
     if choice == "theirs":
@@ -442,7 +397,15 @@ def chosen(about: Conflict, choice: str | Values) -> list[Op]:
     if met.verb == "delete":
         raise NoValuesError
     is_another = met.verb == "make" and "name" in choice
-    agreed = {path: value for path, value in said(met).items() if is_another or path not in about.fields}
+    asked = set(about.fields)
+    if now is not None:
+        # What nobody disputed is in question once somebody has changed it.
+        asked |= {
+            path
+            for path, value in said(met).items()
+            if path in about.theirs and now[path] not in (about.theirs[path], value)
+        }
+    agreed = {path: value for path, value in said(met).items() if is_another or path not in asked}
     name = {"name": met.values["name"]} if met.verb == "make" else {}
     return [op._replace(values=name | agreed | choice) if op.id == met.id else op for op in edits]
 

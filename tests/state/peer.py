@@ -9,28 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from state.dicts import (
+from state.dicts import File, Intent, Process, by_name, chosen, id_of, said
+from state.plain_edits import (
     DEFAULTS,
     SETTINGS,
     Block,
-    File,
     GoneError,
-    Intent,
     NoValuesError,
     Op,
-    Process,
     Step,
     TakenError,
     Values,
-    by_name,
     changed,
-    chosen,
-    id_of,
-    said,
 )
 from testbed.observing import wait_until
 
-from orchstate.adoption import adopt
+from orchstate.adoption import Adoption
 from orchstate.errors import DuplicateNameError, NotFoundError, ValidationError
 from orchstate.following import Options
 from orchstate.kinds import kinds_of
@@ -90,7 +84,7 @@ class Peer:
 
     def _open(self) -> None:
         engine = DeafEngine(self.path)
-        adopt(outboxes(self.path), engine, kinds_of(Registry()))
+        Adoption(outboxes(self.path), engine, kinds_of(Registry())).run()
         journal = Outbox.create(outboxes(self.path), store_id=engine.store_id, writer=uuid.uuid4().hex)
         options = Options(False, "memory", "me")
         self.store = Store(engine, journal, options, Secrets("memory", vault_path=self.path))
@@ -221,7 +215,8 @@ class Peer:
     def decide(self, number: int, choice: str | Values) -> bool:
         """Decide about one of the open conflicts, if there is any; return whether that was possible."""
         seen = self.seen()
-        open = sorted(id for id, values in seen.items() if "about" in values)
+        abouts = {id: values["about"] for id, values in seen.items() if "about" in values}
+        open = sorted(id for id, about in abouts.items() if self.plain.has_heard_of(about.edits))
         if open:
             id = open[number % len(open)]
             is_of_settings = seen[id]["about"].met.id == SETTINGS
@@ -236,6 +231,8 @@ class Peer:
         """Retry or discard an edit that was not committed, where a config tells of one."""
         known = [id for id, values in self.seen().items() if values["name"]]
         blamed = [(id, ns[-1]) for id in sorted(known) if (ns := self.plain.blames(id))]
+        edits = {n: [step.op for step in intent.steps] for n, intent in self.plain.refused.items()}
+        blamed = [(id, n) for id, n in blamed if self.plain.has_heard_of(edits[n])]
         if blamed:
             id, n = blamed[number % len(blamed)]
             record = self.store.configs[id]
@@ -256,7 +253,9 @@ class Peer:
         return wanted is None
 
     def _decided(self, id: str, choice: str | Values) -> Intent:
-        return self.plain.again(chosen(self.seen()[id]["about"], choice), self._new_id, decided=id)
+        about = self.seen()[id]["about"]
+        ops = chosen(about, choice, self.seen().get(about.met.id))
+        return self.plain.again(ops, self._new_id, decided=id)
 
     def _reacted(self, n: int, how: str) -> Intent | None:
         conflict = self.plain.conflict_id(n)
@@ -268,7 +267,9 @@ class Peer:
         return self.plain.again([op._replace(values=said(op)) for op in ops], self._new_id)
 
     def _new_id(self, name: str) -> str:
-        return self.store.configs[name].id
+        # Where it was not made, it must turn out that it cannot be.
+        made = self.store.configs.get(name)
+        return made.id if made else f"none {name}"
 
     # -- outcomes ---------------------------------------------------------------------------
 
@@ -315,7 +316,7 @@ class Peer:
         state._journal.close(keep=True)  # type: ignore[union-attr]
         self.store._cell_end.forget()
         # Whoever comes next adopts what is there.
-        self.plain.settle()
+        self.plain.settle(late=True)
 
     def reopen(self, end: Callable[[], None]) -> None:
         end()

@@ -101,6 +101,34 @@ def test_creating_what_is_there_is_refused(store: Store, gpt: Config) -> None:
         store.configs.upsert("new")
 
 
+def test_what_an_observer_deletes_at_once_was_made_all_the_same(store: Store) -> None:
+    names = store.select(lambda store: list(store.configs))
+    names.observe(lambda change: [store.configs[name].delete() for name in change.new], "value")
+    made = store.configs.create("openai", name="short-lived")
+    store.flush()
+    assert (made.name, list(store.configs)) == ("short-lived", [])
+    assert store.flush() == 2
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["by the same process", "before it was opened"])
+def test_a_name_that_was_used_often_gets_an_id_of_its_own_each_time(is_known: bool, tmp_path: Path) -> None:
+    ids = []
+    with orchstate.open(tmp_path / "store.db", secrets="memory") as store:
+        for _ in range(30):
+            ids.append(store.configs.create("openai", name="again").id)
+            store.configs["again"].delete()
+        fetches = store._state._fetcher.fetches
+        ids.append(store.configs.create("openai", name="again").id if is_known else "")
+        assert store._state._fetcher.fetches - fetches < 4
+        store.flush()
+    with orchstate.open(tmp_path / "store.db", secrets="memory") as store:
+        if not is_known:
+            ids.append(store.configs.create("openai", name="again").id)
+        assert store._state._fetcher.fetches < 9
+        assert store.configs["again"].id == ids[-1]
+    assert len(set(ids)) == len(ids)
+
+
 def test_without_a_name_the_provider_gives_one(store: Store) -> None:
     names = [store.configs.create("openai").name for _ in range(3)]
     assert names == ["openai", "openai 2", "openai 3"]

@@ -57,7 +57,7 @@ def test_where_people_are_asked_an_overlap_is_not_applied_and_shows_both_sides(
     ]
     assert (gpt.sync_state, type(gpt.error)) == ("conflict", ConflictError)
     assert str(gpt.error) == (
-        "temperature of config 'gpt' was changed by somebody else, too. "
+        "temperature of config 'gpt' was changed meanwhile, too. "
         "Both are in store.conflicts: resolve it there."
     )
     assert (conflict.cause, conflict.verb, conflict.fields) == ("overlap", "update", ("temperature",))
@@ -118,7 +118,7 @@ def test_of_two_snapshots_with_one_name_the_second_is_refused(disk: Store, other
         return made
 
     disk._state.create = create  # type: ignore[method-assign]
-    with pytest.raises(DuplicateNameError, match=r"snapshot 'before' was created by somebody else\. Choose"):
+    with pytest.raises(DuplicateNameError, match=r"snapshot 'before' was created meanwhile\. Choose"):
         disk.snapshot("before")
     assert len(disk.conflicts) == 0
 

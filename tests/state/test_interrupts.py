@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from testbed.observing import changes_of
 
 import orchstate
 from orchstate.state.interrupts import Uninterrupted
@@ -271,6 +272,18 @@ def test_a_handler_that_raises_nothing_breaks_into_no_block(is_nested: bool, gpt
     assert len(heard) == at // 7 > 70
 
 
+def test_a_handler_that_is_set_for_a_part_of_a_block_is_gone_with_it(gpt: Config) -> None:
+    usual, heard = signal.getsignal(signal.SIGINT), []
+    with gpt._state.transaction():
+        before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        with gpt._state.transaction():
+            gpt.seed = 5
+        interrupt()
+        signal.signal(signal.SIGINT, before)
+    assert (heard, gpt.seed) == ([signal.SIGINT], 5)
+    assert signal.getsignal(signal.SIGINT) == usual
+
+
 def test_an_interrupt_at_any_instruction_of_an_edit_leaves_it_whole(gpt: Config) -> None:
     at, done, accepted = 1, True, 0
     while done:
@@ -291,3 +304,18 @@ def test_a_block_that_nobody_ends_swallows_what_follows(gpt: Config) -> None:
     block.give_up(KeyboardInterrupt())
     gpt.seed = 6
     assert gpt._state.flush() == 2
+
+
+def test_who_observes_the_same_edit_is_told_though_another_observer_is_interrupted(gpt: Config) -> None:
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+
+    def interrupted(change: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    gpt.observe(interrupted, "temperature")
+    heard = changes_of(gpt, "temperature", "model")
+    with pytest.raises(KeyboardInterrupt):
+        gpt.update(temperature=0.9, model="gpt-z")
+    assert gpt.temperature == 0.9
+    assert [(name, new) for name, _, new, _ in heard][:2] == [("model", "gpt-z"), ("temperature", 0.9)]

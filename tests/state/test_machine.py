@@ -18,8 +18,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from state.dicts import BLANK, SETTINGS, File, by_name, names_are_unique
+from state.dicts import File, by_name, names_are_unique
 from state.peer import PATHS, Peer, shown
+from state.plain_edits import BLANK, SETTINGS
 
 from orchstate.storage.presence import outboxes
 

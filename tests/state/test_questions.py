@@ -75,7 +75,7 @@ def test_of_many_values_the_first_are_shown(asking: Store, meeting: Any) -> None
 def test_what_was_deleted_elsewhere_is_brought_back_or_stays_away(asking: Store, meeting: Any) -> None:
     conflict = meeting(lambda: asking.configs["gpt"].update(temperature=0.9), "gpt.delete()")
     assert conflict.question == (
-        "config 'gpt' was deleted by somebody else. Wanted here: temperature 0.9.",
+        "config 'gpt' was deleted meanwhile. Wanted here: temperature 0.9.",
         "Bring it back with that",
         "Leave it so",
     )
@@ -100,7 +100,7 @@ def test_of_two_that_were_created_under_one_name_the_differences_are_shown(
         "store.configs.create('openai', name='new', model='m', temperature=1.5)",
     )
     assert conflict.question == (
-        "config 'new' was created by somebody else. temperature: 1.5 is saved, 0.9 was wanted here.",
+        "config 'new' was created meanwhile. temperature: 1.5 is saved, 0.9 was wanted here.",
         "Use 0.9",
         "Keep 1.5",
     )
@@ -112,7 +112,7 @@ def test_a_name_that_is_taken_can_be_tried_again(asking: Store, meeting: Any) ->
         "store.configs.create('openai', name='new')",
     )
     assert conflict.question == (
-        "The config name 'new' was taken by somebody else. The name was wanted here.",
+        "The config name 'new' was taken meanwhile. The name was wanted here.",
         "Try again",
         "Leave it so",
     )
@@ -127,7 +127,7 @@ def test_a_new_config_whose_name_was_taken_was_not_saved_and_can_be_tried_again(
         "gpt.name = 'new'",
     )
     assert conflict.question == (
-        "The config name 'new' was taken by somebody else. The name was wanted here.",
+        "The config name 'new' was taken meanwhile. The name was wanted here.",
         "Try again",
         "Leave it so",
     )
@@ -207,3 +207,27 @@ def test_one_that_is_resolved_says_so(asking: Store, other: Kernel, held: Callab
     conflict = overlap(asking, other, held)
     conflict.resolve("theirs")
     assert str(conflict) == "gpt: resolved."
+
+
+def test_what_nobody_disputed_is_in_question_once_somebody_has_changed_it(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, conflict = asking.configs["gpt"], overlap(asking, other, held, max_tokens=77, seed=7)
+    assert conflict.question.sentence == (
+        "temperature: 1.5 is saved, 0.9 was wanted here. With it was wanted: max_tokens 77; seed 7."
+    )
+    gpt.max_tokens = 500
+    asking.flush()
+    assert conflict.question == (
+        "temperature: 1.5 is saved, 0.9 was wanted; max_tokens: 500 is saved, 77 was wanted here. "
+        "With it was wanted: seed 7.",
+        "Use what was wanted",
+        "Keep what is saved",
+    )
+    conflict.resolve({"temperature": 1.0})
+    asking.flush()
+    assert (gpt.temperature, gpt.max_tokens, gpt.seed) == (1.0, 500, 7)
+    asking.undo()
+    asking.conflicts[0].resolve("ours")
+    asking.flush()
+    assert (gpt.temperature, gpt.max_tokens, gpt.seed) == (0.9, 77, 7)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import closing, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from testbed.observing import changes_of
@@ -16,6 +16,7 @@ from orchstate.errors import (
     UnknownFieldError,
     ValidationError,
 )
+from orchstate.state import refusals
 from orchstate.state.state import State
 from tests.state.overlapping import overlap
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from testbed.kernel import Kernel
 
+    from orchstate.config import Config
     from orchstate.conflicts import Conflict
     from orchstate.store import Store
 
@@ -222,7 +224,7 @@ def test_a_decision_that_comes_too_late_leaves_the_conflict_open_with_what_is_th
         receipt = conflict.resolve({"temperature": 1.1})
         other("gpt.temperature = 1.9; store.flush()")
     assert receipt.wait(10).state == "rejected"
-    assert "temperature of config 'gpt' was changed by somebody else" in str(receipt.error)
+    assert "temperature of config 'gpt' was changed meanwhile" in str(receipt.error)
     asking.refresh()
     assert [one.id for one in asking.conflicts.values()] == [conflict.id]
     assert "temperature: 1.9 is saved, 0.9 was wanted" in str(conflict)
@@ -243,6 +245,56 @@ def overlap_of_the_other(store: Store, other: Kernel, let_go: Callable[[], None]
     store.refresh()
     (conflict,) = store.conflicts.values()
     return conflict
+
+
+def test_that_a_conflict_has_ended_is_told_though_its_revision_is_damaged(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt = asking.configs["gpt"]
+    overlap(asking, other, held)
+    selection = asking.select(lambda store: store.configs["gpt"].sync_state)
+    heard = changes_of(gpt, "sync_state")
+    with asking._engine._write_mutex:
+        other("store.refresh(); store.conflicts[0].resolve('theirs'); store.flush()")
+        with closing(sqlite3.connect(asking.path, isolation_level=None)) as connection:
+            connection.execute("UPDATE rev SET diff = 'x' WHERE seq = (SELECT max(seq) FROM rev)")
+    asking.refresh()
+    asking.refresh()
+    assert (gpt.sync_state, selection.value) == ("saved", "saved")
+    assert heard == [("sync_state", "conflict", "saved", "external")]
+
+
+def test_what_waits_beside_another_document_is_found_by_either(
+    asking: Store, other: Kernel, held: Callable[[], None]
+) -> None:
+    gpt, beside = asking.configs["gpt"], asking.configs.create("openai", name="beside")
+    with asking.transaction():
+        gpt.temperature, beside.seed = 0.9, 7
+    other("gpt.temperature = 1.5; store.flush()")
+    held()
+    asking.flush()
+    (conflict,) = asking.conflicts.values()
+    assert [one.id for one in asking.conflicts.of(beside)] == [conflict.id]
+    assert [one.id for one in asking.conflicts.of("gpt")] == [conflict.id]
+
+
+def test_decided_conflicts_cost_nothing_and_push_no_open_one_out(
+    asking: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "MAX_UNDO", 2)
+    gpt, first = asking.configs["gpt"], overlap(asking, other, held)
+    entries = len(asking._state.view)
+    for seed in range(6):
+        with asking._engine._write_mutex:
+            gpt.seed = seed
+            other(f"gpt.seed = {100 + seed}; store.flush()")
+        asking.flush()
+        asking.conflicts[1].resolve("theirs")
+        asking.flush()
+    assert (gpt.sync_state, [one.id for one in asking.conflicts.of(gpt)]) == ("conflict", [first.id])
+    waiting = asking._state.view.refusals
+    assert (len(waiting.of(gpt.id)), len(waiting._decided)) == (1, 2)
+    assert len(asking._state.view) == entries
 
 
 def test_a_conflict_that_an_undo_could_not_open_again_at_once_is_the_same_one_afterwards(
@@ -350,7 +402,9 @@ def test_a_record_can_give_its_edit_up(asking: Store, other: Kernel, held: Calla
     assert [new for name, _, new, _ in heard if name == "sync_state"] == ["saved"]
 
 
-def test_an_edit_that_was_rejected_can_be_made_again(disk: Store) -> None:
+@pytest.fixture
+def rejected(disk: Store) -> Config:
+    """A config of which an edit was rejected, for damage that is mended by now."""
     gpt = disk.configs["gpt"]
     damage = (
         "UPDATE doc SET body = 'x' WHERE kind = 'config'; UPDATE rev SET body = 'x' WHERE kind = 'config'"
@@ -360,29 +414,38 @@ def test_an_edit_that_was_rejected_can_be_made_again(disk: Store) -> None:
         other.executescript(damage)
         receipt = gpt.update(temperature=0.9)
         assert receipt.wait(10).state == "rejected"
-        assert (gpt.temperature, gpt.sync_state, len(disk.conflicts)) == (0.2, "failed", 0)
         other.execute("UPDATE doc SET body = ?", [sound[0]])
         other.execute("UPDATE rev SET body = ?", [sound[1]])
         other.commit()
-    assert gpt.retry().wait(10).state == "committed"
+    return gpt
+
+
+def test_an_edit_that_was_rejected_can_be_made_again(disk: Store, rejected: Config) -> None:
+    assert (rejected.temperature, rejected.sync_state, len(disk.conflicts)) == (0.2, "failed", 0)
+    assert rejected.retry().wait(10).state == "committed"
     disk.flush()
-    assert (gpt.temperature, gpt.sync_state) == (0.9, "saved")
+    assert (rejected.temperature, rejected.sync_state) == (0.9, "saved")
 
 
-def test_to_resolve_a_conflict_other_documents_are_not_looked_at(
-    asking: Store, other: Kernel, held: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["retry", "discard"])
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_a_block_that_fails_has_dealt_with_no_rejected_edit(
+    is_nested: bool, how: str, disk: Store, rejected: Config
 ) -> None:
-    class Closed(dict[str, Any]):
-        def values(self) -> NoReturn:
-            raise AssertionError("all documents were walked through, which other threads may add to")
-
-    conflict = overlap(asking, other, held)
-    view = asking._state.view
-    assert [one.conflict for one in view.refusals.of(asking.configs["gpt"].id)] == [conflict.id]
-    monkeypatch.setattr(view, "_entries", Closed(view._entries))
-    conflict.resolve("theirs")
-    asking.flush()
-    assert asking.configs["gpt"].error is None
+    with pytest.raises(ZeroDivisionError), disk.transaction() if not is_nested else nullcontext():
+        with disk.transaction(), suppress(ZeroDivisionError) if is_nested else nullcontext():
+            with disk.transaction():
+                getattr(rejected, how)()
+                raise ZeroDivisionError
+        raise ZeroDivisionError
+    disk.flush()
+    assert (rejected.temperature, rejected.sync_state) == (0.2, "failed")
+    with disk.transaction():
+        getattr(rejected, how)()
+        assert rejected.error is not None
+    disk.flush()
+    assert (rejected.error, rejected.sync_state) == (None, "saved")
+    assert rejected.temperature == (0.9 if how == "retry" else 0.2)
 
 
 def test_without_a_refused_edit_there_is_nothing_to_decide(disk: Store) -> None:

@@ -369,6 +369,23 @@ def test_an_edit_that_is_not_committed_vanishes_from_it(
     assert counted.value == [*disk.configs]
 
 
+def test_all_who_observe_a_selection_are_told_though_one_of_them_is_interrupted(
+    store: Store, gpt: Config
+) -> None:
+    selection, heard = store.select(lambda store: store.configs["gpt"].temperature), []
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+
+    def interrupted(change: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    selection.observe(interrupted, "value")
+    selection.observe(lambda change: heard.append(change.new), "value")
+    with pytest.raises(KeyboardInterrupt):
+        gpt.temperature = 0.9
+    assert (selection.value, heard) == (0.9, [0.9])
+
+
 def test_an_interrupted_run_is_made_up_for(store: Store, gpt: Config) -> None:
     interrupts = [KeyboardInterrupt()]
 

@@ -115,7 +115,7 @@ def test_edits_that_are_invalid_together_are_a_conflict(
     assert receipt.wait(10).state == "conflict"
     disk.flush()
     assert isinstance(receipt.error, ConflictError)
-    assert "Together with somebody else's change: data_residency and base_url" in str(receipt.error)
+    assert "Together with another change: data_residency and base_url" in str(receipt.error)
     assert (gpt.data_residency, gpt.base_url) == (None, "http://127.0.0.1:1/v1")
     assert (gpt.sync_state, gpt.error, disk.error) == ("conflict", receipt.error, receipt.error)
     assert ("data_residency", "eu", None, "rollback") in heard
@@ -172,7 +172,7 @@ def test_deleting_what_another_edits_is_a_conflict(
     assert list(disk.configs) == []
     held()
     assert receipt.wait(10).state == "conflict"
-    assert "was changed by somebody else, so it is not deleted" in str(receipt.error)
+    assert "was changed meanwhile, so it is not deleted" in str(receipt.error)
     disk.flush()
     assert (disk.configs["gpt"] is gpt, gpt.temperature) == (True, 1.5)
 
@@ -185,7 +185,7 @@ def test_editing_what_another_deletes_is_a_conflict(
     other("gpt.delete(); store.flush()")
     held()
     assert receipt.wait(10).state == "conflict"
-    assert "config 'gpt' was deleted by somebody else" in str(receipt.error)
+    assert "config 'gpt' was deleted meanwhile" in str(receipt.error)
     disk.flush()
     assert list(disk.configs) == []
 
@@ -298,7 +298,7 @@ def test_a_name_that_another_took_is_a_conflict(disk: Store, other: Kernel, held
     other("store.configs.create('ollama', name='Wanted'); store.flush()")
     held()
     assert receipt.wait(10).state == "conflict"
-    assert "The config name 'wanted' was taken by somebody else" in str(receipt.error)
+    assert "The config name 'wanted' was taken meanwhile" in str(receipt.error)
     disk.flush()
     assert (gpt.name, gpt.temperature, gpt.sync_state) == ("gpt", 0.2, "conflict")
     assert disk.configs["gpt"] is gpt

@@ -63,13 +63,13 @@ class Work:
 
     def _make(self, chance: random.Random) -> tuple[Receipt, dict[str, Any]]:
         value = next(self._numbers)
-        id, receipt = self.store._state.create(
+        made, receipt = self.store._state.create(
             "config", f"own {value}", {"provider": "openai", "seed": value}
         )
         if chance.random() < 0.5:
-            self.done.append((receipt.n, {id: {"seed": value}}))
-            return self.store.configs[f"own {value}"].delete(), {id: None}
-        return receipt, {id: {"seed": value}}
+            self.done.append((receipt.n, {made.id: {"seed": value}}))
+            return self.store.configs[f"own {value}"].delete(), {made.id: None}
+        return receipt, {made.id: {"seed": value}}
 
     def one_after_the_other(self) -> dict[str, dict[str, Any]]:
         """Return what all edits give when they are made in their order."""

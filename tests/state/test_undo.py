@@ -42,7 +42,7 @@ def test_an_undo_is_a_new_revision_with_a_label(store: Store, gpt: Config) -> No
 
 def test_there_is_nothing_to_undo_at_first(store: Store) -> None:
     assert (store.can_undo, store.can_redo) == (False, False)
-    assert repr(store.undo()) == repr(store.redo()) == "<Undone nothing>"
+    assert (repr(store.undo()), repr(store.redo())) == ("<Undone nothing>", "<Redone nothing>")
 
 
 def test_a_new_edit_ends_what_could_be_redone(store: Store, gpt: Config) -> None:

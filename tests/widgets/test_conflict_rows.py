@@ -58,7 +58,7 @@ def test_what_was_deleted_elsewhere_is_shown_and_can_be_brought_back(store: Stor
     one = store.configs["gpt 1"]
     meet(lambda: one.update(temperature=0.9), "store.configs['gpt 1'].delete()")
     (row,) = form.conflicts.rows
-    assert "Conflict about gpt 1: config 'gpt 1' was deleted by somebody else" in words(form.conflicts.box)
+    assert "Conflict about gpt 1: config 'gpt 1' was deleted meanwhile" in words(form.conflicts.box)
     assert "Conflict: gpt 1: config 'gpt 1' was deleted" in form.describe()
     row.ours.click()
     store.flush()

@@ -95,7 +95,7 @@ def test_an_edit_in_conflict_can_be_made_after_all(disk: Store, meanwhile: Any) 
     form = form_of(disk)
     gpt = form.config
     meanwhile(lambda: gpt.update(data_residency="eu"), CLASH)
-    assert "Conflict: Together with somebody else" in words(form.status.box)
+    assert "Conflict: Together with another change" in words(form.status.box)
     assert (form.status.retry.description, form.status.discard.description) == (
         "Use what was wanted",
         "Keep what is saved",
