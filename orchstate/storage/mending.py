@@ -318,7 +318,9 @@ class MendedFile(StoreFile):
 
     def _remember(self, connection: sqlite3.Connection, *, is_told: bool = False) -> None:
         """Know what is lost; with `is_told` people are told of what was not noted before."""
-        meta = dict(fetch(connection, "SELECT key, value FROM meta"))
+        found = fetch(connection, "SELECT key, value FROM meta")
+        # Damage makes other things of keys.
+        meta = {key: value for key, value in found if isinstance(key, str)}
         known, self._notes = self._notes, frozenset(key for key in meta if key.startswith(PREFIX))
         if not (is_told or self.salvaged):
             # Nobody need have been there to see it: it is told until somebody has.

@@ -95,6 +95,12 @@ def test_a_file_that_has_lost_its_clock_is_salvaged(path: Path) -> None:
         assert (store.status, len(store.configs), store._engine.check()) == ("degraded", 3, [])
 
 
+def test_a_key_that_is_no_text_any_more_is_in_nobodys_way(path: Path) -> None:
+    harm(path, "UPDATE meta SET key = CAST(key AS BLOB) WHERE key = 'format'")
+    with orchstate.open(path, secrets="memory") as store:
+        assert (store.status, len(store.configs)) == ("ready", 3)
+
+
 def test_what_others_add_to_the_file_is_no_damage(path: Path) -> None:
     harm(
         path, "CREATE TABLE mine (a TEXT)", "CREATE INDEX my_index ON doc (user)", "CREATE VIEW v AS SELECT 1"
