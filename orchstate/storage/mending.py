@@ -51,6 +51,7 @@ _SMALL_BYTES: Final = 4 * 1024 * 1024
 _ONE_DAY_S: Final = 24 * 3600
 _INSPECTED: Final = "inspected_s"
 _ACKNOWLEDGED: Final = "acknowledged"
+_ALL_META: Final = "SELECT key, value FROM meta"
 
 
 class MendedFile(StoreFile):
@@ -275,6 +276,8 @@ class MendedFile(StoreFile):
                 if not path.stat().st_size and not has_companions(path):
                     raise CorruptStoreError(f"{str(path)!r} is malformed: it is empty.")
         super()._set_up(mode)
+        # All of it is needed at once, so that damage to it is met here.
+        fetch(self._writing, _ALL_META)
 
     def _identified(self, connection: sqlite3.Connection) -> str:
         id = super()._identified(connection)
@@ -318,7 +321,7 @@ class MendedFile(StoreFile):
 
     def _remember(self, connection: sqlite3.Connection, *, is_told: bool = False) -> None:
         """Know what is lost; with `is_told` people are told of what was not noted before."""
-        found = fetch(connection, "SELECT key, value FROM meta")
+        found = fetch(connection, _ALL_META)
         # Damage makes other things of keys.
         meta = {key: value for key, value in found if isinstance(key, str)}
         known, self._notes = self._notes, frozenset(key for key in meta if key.startswith(PREFIX))
