@@ -56,7 +56,7 @@ class Record(Live):
     )
     error = ComputedTrait(
         lambda record: record._error(),
-        help="Why the last edit that was not committed was not, or None.",
+        help="Why an edit of it waits or was refused, or None.",
     )
     validation = ComputedTrait(
         lambda record: record._validate_now(),

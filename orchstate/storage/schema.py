@@ -128,7 +128,9 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
         # Where the number itself is damaged, the note of it is not.
         is_newer = found > len(_STEPS) and meta(connection).get(_FORMAT) != str(len(_STEPS))
     finally:
-        connection.execute("COMMIT")
+        # A disk that fails ends it, and what it says is to be heard.
+        if connection.in_transaction:
+            connection.execute("COMMIT")
     if is_newer:
         raise NewerSchemaError(
             f"{str(path)!r} has store format {found}, and this orchstate knows {len(_STEPS)}. "
