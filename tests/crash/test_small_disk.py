@@ -42,7 +42,7 @@ def on_a_small_disk(folder: Path, *command: object) -> str:
     return done.stdout
 
 
-COPY = 'set -e; python=$1; shift; "$python" "$@"; cp -r "$2" "$3.copied"'
+COPY = 'set -e; python=$1; shift; "$python" "$@"; cp -r "$3" "$4.copied"'
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and unshare are Linux's")
@@ -50,7 +50,7 @@ COPY = 'set -e; python=$1; shift; "$python" "$@"; cp -r "$2" "$3.copied"'
 def test_a_full_disk_refuses_or_keeps_and_goes_on_by_itself(leave: int, tmp_path: Path) -> None:
     disk, log = tmp_path / "disk", tmp_path / "log"
     said: dict[str, Any] = json.loads(
-        on_a_small_disk(disk, "sh", "-c", COPY, "sh", sys.executable, SCRIPT, disk, log, leave)
+        on_a_small_disk(disk, "sh", "-c", COPY, "sh", sys.executable, SCRIPT, "until_full", disk, log, leave)
     )
     assert re.match("The edit was not accepted: .*(fit on the disk|No space left)", said["refused"])
     assert (said["kept"], said["status"]) == (True, "degraded")
@@ -58,6 +58,27 @@ def test_a_full_disk_refuses_or_keeps_and_goes_on_by_itself(leave: int, tmp_path
     acknowledged = [int(line) for line in log.read_text().split()]
     assert len(acknowledged) == said["accepted"] + 1
     assert _in_history(Path(f"{log}.copied") / "store.db") == acknowledged
+
+
+FEW, ALL = range(0, 121, 8), range(121)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and unshare are Linux's")
+@pytest.mark.parametrize("mode", ["wal", "truncate"])
+@pytest.mark.parametrize("pages", [FEW, pytest.param(ALL, marks=pytest.mark.long)], ids=["few", "all"])
+def test_wherever_the_last_page_of_the_disk_is_taken_nothing_is_lost(
+    mode: str, pages: range, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    found: list[dict[str, Any]] = json.loads(
+        on_a_small_disk(disk, sys.executable, SCRIPT, "page_by_page", disk, mode, *pages)
+    )
+    assert [each["left"] for each in found] == list(pages)
+    assert [each for each in found if not each["exact"] or each["faults"] or not each["goes on"]] == []
+    refused, waited = ([each["left"] for each in found if each[what]] for what in ("refused", "waited"))
+    print(f"{mode}: refused with {refused} pages left, waited with {waited}, 0 lost, 0 twice")
+    # Full in different places: below the outbox, below SQLite, and nowhere at all.
+    assert refused and waited and found[-1]["left"] not in (*refused, *waited)
 
 
 def _in_history(store: Path) -> list[int]:
