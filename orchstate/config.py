@@ -45,6 +45,7 @@ class Config(Usable, Keyed):
     if TYPE_CHECKING:
         provider: str
         auth: str
+        system_prompt: str | None
         stash: Mapping[str, Any]
 
     @property
@@ -142,6 +143,7 @@ class Config(Usable, Keyed):
         import pandas as pd
 
         rows = [(spec.name, *self._explain(spec)) for spec in self.definition.fields]
+        rows += [("system_prompt", self.system_prompt, "config" if self.system_prompt else "not set")]
         frame = pd.DataFrame(rows, columns=["field", "value", "source"])
         return frame.astype({"field": "string", "value": "object", "source": "string"})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from orchstate.config import Config
 from orchstate.errors import DuplicateNameError, ValidationError, quoted
-from orchstate.models.config import ConfigDocument
+from orchstate.models.config import COMMON, ConfigDocument
 from orchstate.models.document import ENVELOPE, Document, leaves
 from orchstate.models.names import MAX_NAME_LENGTH, check_name
 from orchstate.models.secret import SecretRef
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from orchstate.keyed import Services
     from orchstate.providers.registry import Registry
-
-# What a config keeps when its provider changes; everything else is put away and comes back with it.
-_COMMON: Final = frozenset({"name", "tags", "provider", "stash"})
 
 
 class Configs(Collection[Config]):
@@ -210,7 +207,7 @@ def _moved(
 
     A key stays where it is, and its reference is put away with the rest.
     """
-    put_away = {path: value for path, value in document.body().items() if path not in _COMMON}
+    put_away = {path: value for path, value in document.body().items() if path not in COMMON}
     stash = {**document.stash, document.provider: put_away} if put_away else {**document.stash}
     cls = registry.document_class(provider)
     known = leaves(cls)
@@ -220,7 +217,7 @@ def _moved(
     back = {path: value for path, value in old.items() if path in known}
     if len(back) < len(old):
         stash[provider] = {path: value for path, value in old.items() if path not in known}
-    kept = {path: value for path, value in document.body().items() if path in _COMMON}
+    kept = {path: value for path, value in document.body().items() if path in COMMON}
     # As from the store: an old value that breaks a rule by now comes back with its fault.
     target = cls.from_body({name: getattr(document, name) for name in ENVELOPE}, {**back, **kept})
     return target, {**changes, "provider": provider, "stash": FrozenMap(stash)}

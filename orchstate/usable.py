@@ -119,6 +119,13 @@ class Usable:
     def ask(self, prompt: str, *, system: str | None = None) -> Answer:
         """Return the model's answer to a prompt, with latency, tokens and stamp.
 
+        Parameters
+        ----------
+        prompt
+            The question.
+        system
+            What the model is told before it: None for the config's ``system_prompt``, ``""`` for nothing.
+
         Raises
         ------
         ProviderError, SecretError, MissingExtraError, ValidationError

@@ -81,7 +81,7 @@ def ask(connection: Connection, prompt: str, *, system: str | None = None) -> An
     prompt
         The question.
     system
-        What the model is told before it, None for nothing.
+        What the model is told before it: None for the config's system prompt, ``""`` for nothing.
 
     Raises
     ------
@@ -115,7 +115,9 @@ def _question(connection: Connection, prompt: str, system: str | None) -> _Quest
             f"{connection.name!r} has no model. {config}.models() lists what there is; "
             f"set one with {config}.model = '...'."
         )
-    return _Question(connection, model, prompt, system)
+    return _Question(
+        connection, model, prompt, connection.document.system_prompt if system is None else system
+    )
 
 
 def _put(question: _Question, client: Any) -> Answer:

@@ -10,7 +10,7 @@ from orchstate.exchange.addresses import addresses, without_references
 from orchstate.exchange.definitions import folder
 from orchstate.exchange.items import BlockedError, Missing, PlanItem
 from orchstate.exchange.keys import AGAIN, auth_of, plan_keys
-from orchstate.models.config import ConfigDocument
+from orchstate.models.config import COMMON, ConfigDocument
 from orchstate.models.document import datetime_of, leaves
 from orchstate.models.key_shapes import REFUSAL, holds_key
 from orchstate.models.secret import is_reference
@@ -131,7 +131,7 @@ def _document(definition: ProviderDefinition, raw: SetupConfig, path: str) -> Co
             known = f"Its secrets: {', '.join(sorted(secret))}." if secret else "It has none."
             message = f"{definition.label} has no secret of this name. {known}"
             raise BlockedError(message, path=f"{path}.secrets.{name}")
-    beside = {"name": raw.name, "auth": raw.auth, "tags": raw.tags}
+    beside = {"name": raw.name, "auth": raw.auth, "tags": raw.tags, "system_prompt": raw.system_prompt}
     return _checked(definition, raw.values, beside, path, f"{path}.values")
 
 
@@ -235,7 +235,7 @@ def _planned_stash(
         definition = definitions.find(provider, place)
         there = _checked_stash(definition, values, place)
         held = _held(here, provider)
-        ours = {name: value for name, value in without_references(held).items() if name not in _NOT_PUT_AWAY}
+        ours = {name: value for name, value in without_references(held).items() if name not in COMMON}
         refs = {name: value for name, value in held.items() if is_reference(value)}
         if refs and not _goes_to_the_same(definition, ours, there):
             refs = {}
@@ -244,10 +244,6 @@ def _planned_stash(
         if not is_same(ours, there):
             changes[f"stash.{provider}"] = (ours or None, there or None)
     return stash, changes, notes
-
-
-# As in a change of provider: these go along, everything else is put away.
-_NOT_PUT_AWAY: Final = frozenset({"name", "tags", "provider", "stash"})
 
 
 def _checked_stash(
@@ -261,7 +257,7 @@ def _checked_stash(
     auth = values.get("auth", "")
     own = {name: value for name, value in values.items() if name != "auth"}
     document = _checked(definition, own, {"name": "stash", "auth": auth}, path, path)
-    return {name: value for name, value in document.body().items() if name not in _NOT_PUT_AWAY}
+    return {name: value for name, value in document.body().items() if name not in COMMON}
 
 
 def _goes_to_the_same(

@@ -116,6 +116,7 @@ def _config(document: ConfigDocument, definition: ProviderDefinition | None) -> 
             {
                 "auth": auth_of(definition, document),
                 "tags": list(document.tags),
+                "system_prompt": document.system_prompt,
                 "values": without_references(own),
                 "secrets": _secrets(own, definition, document),
                 "stash": _put_away(document),

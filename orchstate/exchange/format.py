@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchstate.models.canonical import fingerprint
-from orchstate.models.values import FrozenMap, PlainMap, Strings
+from orchstate.models.values import FrozenMap, PlainMap, Strings, Text
 from orchstate.models.variables import variable_problem
 
 FORMAT: Final = "orchstate.setup"
@@ -70,6 +70,9 @@ class SetupConfig(_Part):
 
     tags: Strings = ()
     """Words to find it by."""
+
+    system_prompt: Text | None = None
+    """What the model is told before every question."""
 
     values: PlainMap = Field(default_factory=FrozenMap)
     """The provider's fields that are set, by name."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from orchstate.models.canonical import fingerprint
 from orchstate.models.document import Document
+from orchstate.models.key_shapes import REFUSAL, holds_key
 from orchstate.models.secret import is_reference
-from orchstate.models.values import FrozenMap, PlainMap
+from orchstate.models.values import FrozenMap, PlainMap, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def _check_prompt(prompt: str | None) -> str | None:
+    if prompt is None or not prompt.strip():
+        return None
+    if holds_key(prompt):
+        raise ValueError(REFUSAL)
+    return prompt
 
 
 class ConfigDocument(Document):
@@ -23,6 +32,9 @@ class ConfigDocument(Document):
 
     provider: str
     auth: str = ""
+    system_prompt: Annotated[Text | None, AfterValidator(_check_prompt)] = Field(
+        default=None, title="System prompt", description="What the model is told before every question."
+    )
     stash: PlainMap = Field(default_factory=FrozenMap)
     """Values of providers this config had before, by provider id; they come back with the provider."""
 
@@ -46,6 +58,9 @@ def body_fingerprint(body: Mapping[str, Any]) -> str:
     }
     return fingerprint(settings)
 
+
+COMMON: Final = frozenset({"name", "provider", "stash", "system_prompt", "tags"})
+"""Paths of what a config keeps when its provider changes; all else is put away and comes back with it."""
 
 _BESIDE: Final = ("name", "tags", "stash")
 _UNSET: Final[tuple[Any, ...]] = (None, "", [], {})

@@ -9,6 +9,7 @@ providers are nothing but letters and digits.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ REFUSAL: Final = (
 
 # Nothing shorter is looked at: every edit of a document comes by here.
 _SHORTEST: Final = 16
+# No key is longer, nor what is pasted around it.
+_LONGEST: Final = 20_000
 # Not in the midst of a word, unless that is the one that people paste along.
 _START: Final = r"(?:(?<![A-Za-z0-9])|(?<=[Bb]earer))"
 # Of Groq, Cerebras, xAI, Perplexity and NVIDIA; Hugging Face, Replicate and Together; Google; GitHub, GitLab
@@ -89,10 +92,18 @@ def looks_like_key(text: str, patterns: Iterable[str] = ()) -> bool:
     >>> looks_like_key("lab-00112233", ["lab-[0-9]{8}"])
     True
     """
+    if len(text) > _LONGEST:
+        return _is_with_key(text)
     if holds_key(text) or may_be_key(text):
         return True
     usable = (pattern for pattern in patterns if "|" not in pattern and _FIXED_BEGINNING.match(pattern))
     return is_random(text, 8) and any(re.fullmatch(pattern, text.strip()) for pattern in usable)
+
+
+@lru_cache(maxsize=16)
+def _is_with_key(text: str) -> bool:
+    """Whether a text of many pages looks as if it held a key; asked anew with every edit of other fields."""
+    return holds_key(text) or may_be_key(text)
 
 
 def shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import VBox
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from orchstate.config import Config
     from orchstate.errors import Issue
     from orchstate.providers.definition import AuthMode, FieldSpec, ProviderDefinition
+
+
+SYSTEM_PROMPT: Final = Field(
+    "system_prompt",
+    "prose",
+    str(ConfigDocument.model_fields["system_prompt"].title),
+    help=str(ConfigDocument.model_fields["system_prompt"].description),
+)
 
 
 class ConfigFields:
@@ -131,6 +139,7 @@ class ConfigFields:
         self._folded = {spec.name: spec for spec in rest if spec.advanced}
         children = [self._auth_row(definition)] if len(definition.auth) > 1 else []
         children += [self._row(definition, spec) for spec in (*first, *plain)]
+        children.append(self._field_row(SYSTEM_PROMPT))
         if self._folded:
             self.fold = Fold("advanced", lambda: self._build_folded(definition))
             children.append(self.fold.box)
@@ -144,21 +153,22 @@ class ConfigFields:
         return children
 
     def _row(self, definition: ProviderDefinition, spec: FieldSpec) -> Any:
-        row: FieldRow | SecretRow
-        if spec.type == "secret":
-            row = SecretRow(self._config, spec, self._origin, self._say, self._told)
-        else:
+        if spec.type != "secret":
             models = definition.models.ids if definition.models else ()
-            row = FieldRow(self._config, Field.of(spec, suggestions=models), self._origin, told=self._told)
+            return self._field_row(Field.of(spec, suggestions=models))
+        row = SecretRow(self._config, spec, self._origin, self._say, self._told)
         self.rows[spec.name] = row
+        return row.box
+
+    def _field_row(self, field: Field, present: Callable[[], Any] | None = None) -> Any:
+        row = FieldRow(self._config, field, self._origin, present=present, told=self._told)
+        self.rows[field.path] = row
         return row.box
 
     def _auth_row(self, definition: ProviderDefinition) -> Any:
         ways = tuple((mode.label, mode.id) for mode in definition.auth)
         field = Field("auth", "choice", "Sign in with", choices=ways, optional=False)
-        row = FieldRow(self._config, field, self._origin, present=lambda: self._mode(definition).id)
-        self.rows["auth"] = row
-        return row.box
+        return self._field_row(field, present=lambda: self._mode(definition).id)
 
     # -- ways to authenticate -----------------------------------------------------------
 

@@ -8,7 +8,7 @@ from ipywidgets import Box, VBox
 
 from orchstate.configs import Configs
 from orchstate.display import Table, html_heading, html_links, html_note, text_page
-from orchstate.errors import OrchstateError
+from orchstate.errors import OrchstateError, quoted
 from orchstate.models.document import leaves
 from orchstate.models.key_shapes import shown
 from orchstate.origin import place
@@ -23,7 +23,7 @@ from orchstate.widgets.binding import (
     why_not_writable,
 )
 from orchstate.widgets.check_panel import CheckPanel
-from orchstate.widgets.config_fields import ConfigFields
+from orchstate.widgets.config_fields import SYSTEM_PROMPT, ConfigFields
 from orchstate.widgets.confirm import Confirm
 from orchstate.widgets.fields import Field
 from orchstate.widgets.rows import FieldRow
@@ -273,6 +273,8 @@ class ConfigForm(View):
         specs = definition.fields if definition else ()
         set_ones = [spec for spec in specs if is_set(self.config[spec.name])]
         rows = [(spec.label, _shown(self.config, spec)) for spec in set_ones]
+        prompt = self.config.system_prompt
+        rows += [(SYSTEM_PROMPT.label, quoted(prompt))] if prompt else []
         return text_page(repr(self), [Table(("field", "value"), rows)], [badge(self.config)[0]])
 
     def __repr__(self) -> str:

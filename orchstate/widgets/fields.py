@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from orchstate.widgets.control import Control
 from orchstate.widgets.draft import DraftCombobox, DraftText
@@ -34,7 +34,7 @@ class Field:
     path
         Where the value is in its record, such as ``"temperature"`` or ``"agents.timeout"``.
     type
-        What it holds, in the words of provider definitions.
+        What it holds, in the words of provider definitions; ``"prose"`` is text of many lines.
     label
         The name that people read.
     help
@@ -60,7 +60,7 @@ class Field:
     """
 
     path: str
-    type: FieldType
+    type: FieldType | Literal["prose"]
     label: str
     help: str = ""
     minimum: float | None = None
@@ -266,6 +266,20 @@ class MapControl(Control):
         self.widgets[0].value = "\n".join(f"{name}: {text}" for name, text in (value or {}).items())
 
 
+class ProseControl(Control):
+    """A text of many lines, kept as it is; an empty one is a field that is not set."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(_entry(field, Textarea, description=field.label, rows=4, continuous_update=False))
+
+    def read(self) -> str | None:
+        """Return the text, None for none."""
+        return self.widgets[0].value or None
+
+    def _show(self, value: Any) -> None:
+        self.widgets[0].value = value or ""
+
+
 def _number(field: Field) -> Control:
     is_bounded = field.minimum is not None and field.maximum is not None
     return SliderControl(field) if is_bounded else NumberControl(field)
@@ -318,7 +332,7 @@ def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-CONTROLS: Final[Mapping[FieldType, Callable[[Field], Control]]] = {
+CONTROLS: Final[Mapping[str, Callable[[Field], Control]]] = {
     "text": TextControl,
     "url": TextControl,
     "model": ModelControl,
@@ -327,5 +341,6 @@ CONTROLS: Final[Mapping[FieldType, Callable[[Field], Control]]] = {
     "boolean": _boolean,
     "choice": ChoiceControl,
     "map": MapControl,
+    "prose": ProseControl,
 }
 """Every type but ``"secret"``, whose value is never shown: see :mod:`orchstate.widgets.secret_row`."""

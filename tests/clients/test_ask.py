@@ -123,6 +123,19 @@ def test_a_system_prompt_comes_first_for_openai():
     assert messages[0] == {"role": "system", "content": "Be brief."}
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"), [({}, "Be brief."), ({"system": "Be long."}, "Be long."), ({"system": ""}, None)]
+)
+def test_the_configs_own_system_prompt_is_sent_unless_another_is_given(
+    given: dict[str, str], sent: str | None
+):
+    with answering(200, OPENAI) as server:
+        made = connection("openai", base_url=server.url, model="m", system_prompt="Be brief.")
+        ask(made, "Is it?", **given)
+    messages = server.requests[0].json()["messages"]
+    assert [message["content"] for message in messages[:-1]] == ([sent] if sent else [])
+
+
 def test_an_answer_without_text_is_empty():
     silent = OPENAI | {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": None}}],

@@ -44,8 +44,10 @@ _values = st.fixed_dictionaries(
         "base_url": st.sampled_from(["http://127.0.0.1:8000/v1", "https://xn--mller-kva.invalid/ü"]),
         "headers": st.dictionaries(st.sampled_from(["X-A", "X-B", "source", "name"]), _headers, max_size=4),
         "tags": st.lists(_texts, max_size=3),
+        "system_prompt": st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
     },
 )
+_OF_ALL = ("tags", "system_prompt")
 _providers = st.sampled_from(["openai", "anthropic", "openai_compatible", "lab"])
 _configs = st.lists(
     st.tuples(_names, st.lists(st.tuples(_providers, _values, _keys), min_size=1, max_size=3)),
@@ -63,7 +65,7 @@ def _fill(store: Store, configs: Any, own: dict[str, int], active: int) -> None:
         for provider, values, key in lives:
             known = store.providers.get(provider)
             fitting = {
-                field: value for field, value in values.items() if field == "tags" or known.field(field)
+                field: value for field, value in values.items() if field in _OF_ALL or known.field(field)
             }
             if config is None:
                 config = store.configs.create(provider, name=name, **fitting)

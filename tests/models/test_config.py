@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from orchstate.errors import ValidationError
 from orchstate.models.canonical import canonical, parse
 from orchstate.models.config import ConfigDocument, config_fingerprint
 from orchstate.models.document import datetime_of
@@ -49,10 +50,25 @@ def test_what_does_not_change_the_behaviour_does_not_change_the_fingerprint(othe
         config(base_url="http://127.0.0.1:1/v1"),
         config(headers={"X-Team": "a"}),
         config(seed=0),
+        config(system_prompt="Be brief."),
     ],
 )
 def test_what_changes_the_behaviour_changes_the_fingerprint(other: ConfigDocument) -> None:
     assert config_fingerprint(other) != config_fingerprint(config())
+
+
+def test_a_system_prompt_is_kept_as_it_is_and_a_blank_one_is_none() -> None:
+    assert config(system_prompt="  Be brief.\n\n\tAlways.\n").system_prompt == "  Be brief.\n\n\tAlways.\n"
+    assert [config(system_prompt=blank).system_prompt for blank in ("", " \n\t", None)] == [None] * 3
+
+
+def test_a_system_prompt_has_a_megabyte_and_no_key() -> None:
+    assert len(config(system_prompt="x" * 1_000_000).system_prompt or "") == 1_000_000
+    with pytest.raises(ValidationError, match=r"it has 1,000,001 characters, and 1,000,000 is the limit"):
+        config(system_prompt="x" * 1_000_001)
+    with pytest.raises(ValidationError, match="this is a key") as caught:
+        config(system_prompt="Use sk-proj-0123456789abcdef, and be brief.")
+    assert "0123456789abcdef" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class TestFields:
     def test_every_field_of_the_provider_has_a_row(self, form: ConfigForm, gpt: Config) -> None:
         names = {spec.name for spec in gpt.definition.fields}
         unfold(form)
-        assert set(form.rows) == names | {"provider", "name"}
+        assert set(form.rows) == names | {"provider", "name", "system_prompt"}
 
     def test_a_field_added_to_a_definition_alone_appears(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

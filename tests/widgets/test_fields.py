@@ -21,6 +21,7 @@ FIELDS = {
     "boolean": Field("ssl_verify", "boolean", "Verify", default=True),
     "choice": Field("effort", "choice", "Effort", choices=(("Low", "low"), ("High", "high"))),
     "map": Field("headers", "map", "Headers"),
+    "prose": Field("system_prompt", "prose", "System prompt"),
 }
 VALUES = {
     "text": "END",
@@ -31,6 +32,7 @@ VALUES = {
     "boolean": False,
     "choice": "high",
     "map": {"X-Title": "notes", "X-Tag": "a: b"},
+    "prose": "  Be brief.\n\nAlways.\n",
 }
 
 
@@ -42,7 +44,7 @@ def control_of(type: str, **changes: Any) -> Control:
 
 
 def test_every_type_of_field_has_a_control_but_secrets() -> None:
-    assert set(CONTROLS) == set(get_args(FieldType)) - {"secret"} == set(FIELDS)
+    assert set(CONTROLS) == {*get_args(FieldType), "prose"} - {"secret"} == set(FIELDS)
 
 
 @pytest.mark.parametrize("type", FIELDS)
