@@ -384,9 +384,9 @@ def test_on_a_terminal_it_asks(tmp_path: Path, environment: dict[str, str], answ
 # -- check --------------------------------------------------------------------------------
 
 
-def _servers(path: Path, **urls: str) -> None:
+def _servers(path: Path, timeout_ms: int = 60_000, **urls: str) -> None:
     with orch.open(path, secrets="memory") as store:
-        store.settings.agents.timeout = 2000
+        store.settings.agents.timeout = timeout_ms
         for name, url in urls.items():
             store.configs.upsert(name, "openai_compatible", base_url=url)
 
@@ -402,15 +402,12 @@ def test_checks_run_beside_each_other_and_the_first_to_finish_is_shown_first(
     run: Run, tmp_path: Path
 ) -> None:
     with closed_port() as dead, black_hole() as hanging:
-        hanging_ones = {f"hanging {n}": hanging for n in range(6)}
-        _servers(tmp_path / "store.db", **hanging_ones, dead=dead)
-        started = time.monotonic()
+        hanging_ones = {f"a hanging one {n}": hanging for n in range(3)}
+        _servers(tmp_path / "store.db", 2_000, **hanging_ones, dead=dead)
         lines = run("check").stdout.splitlines()
-        took_s = time.monotonic() - started
-    assert lines[0].startswith("dead: ") and len(lines) == 7
+    # One after another, it would be the last.
+    assert lines[0].startswith("dead: ") and len(lines) == 4
     assert {line.split(": ")[1].split(",")[0] for line in lines[1:]} <= {"timeout", "unreachable"}
-    # One after another, they would take 12 s.
-    assert took_s < 11
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -443,8 +440,6 @@ def test_check_of_a_config_without_a_provider_is_a_line_too(run: Run, tmp_path: 
 def test_an_interrupt_ends_a_check_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
     with black_hole() as url, closed_port() as dead:
         _servers(tmp_path / "store.db", hanging=url, dead=dead)
-        with orch.open(tmp_path / "store.db", secrets="memory") as store:
-            store.settings.agents.timeout = 60_000
         with subprocess.Popen(
             [sys.executable, "-m", "orchstate", "check"],
             env=environment,
@@ -463,8 +458,6 @@ def test_an_interrupt_ends_a_check_at_once(tmp_path: Path, environment: dict[str
 def test_no_more_than_16_servers_are_asked_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
     with dripping() as server:
         _servers(tmp_path / "store.db", **{f"slow {n}": server.url for n in range(20)})
-        with orch.open(tmp_path / "store.db", secrets="memory") as store:
-            store.settings.agents.timeout = 60_000
         with subprocess.Popen(
             [sys.executable, "-m", "orchstate", "check"],
             env=environment,

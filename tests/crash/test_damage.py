@@ -181,7 +181,7 @@ def damage(
 def test_what_damage_leaves_is_true_or_named(
     mode: str, originals: dict[str, Original], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts, wrong = damage(originals[mode], tmp_path / "store", 100, f"{mode} 1", monkeypatch)
+    counts, wrong = damage(originals[mode], tmp_path / "store", 50, f"{mode} 1", monkeypatch)
     print(mode, dict(counts))
     assert wrong == []
     assert counts["named"]
@@ -204,7 +204,7 @@ def test_without_checksums_the_same_damage_shows_wrong_values(
     monkeypatch.setattr(Row, "checksum", lambda row: Same())
     monkeypatch.setattr(Revision, "checksum", lambda revision, of_row=None: Same())
     monkeypatch.setattr(tables, "change_sum", lambda of_row, change: Same())
-    _, wrong = damage(originals["truncate"], tmp_path / "store", 150, "control", monkeypatch, ("digit",))
+    _, wrong = damage(originals["truncate"], tmp_path / "store", 50, "control", monkeypatch, ("digit",))
     assert [text for text in wrong if "never acknowledged" in text]
 
 

@@ -105,7 +105,7 @@ def test_there_are_enough_failpoints() -> None:
 def test_nothing_is_lost_or_doubled_by_a_kill_at_a_failpoint(
     name: str, nursery: Nursery, quick_folder: Path
 ) -> None:
-    attack(name, 10, nursery, quick_folder)
+    attack(name, 5, nursery, quick_folder)
 
 
 def test_a_journal_in_memory_is_found_to_lose_edits(nursery: Nursery, quick_folder: Path) -> None:

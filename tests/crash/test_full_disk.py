@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from orchstate.store import Store
 
 LAST = 200
+# Of all places each one at length, and some of them otherwise.
+STEPS = [5, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 # Recognised in any file, whatever is around it.
 FIRST_SEED = 71_000_000
 
@@ -79,11 +81,15 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
     caplog.set_level("CRITICAL", "orchstate")
 
 
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("how", ["none", "short"])
-def test_no_write_of_the_outbox_that_fails_loses_or_doubles_an_edit(how: How, quick_folder: Path) -> None:
+def test_no_write_of_the_outbox_that_fails_loses_or_doubles_an_edit(
+    how: How, step: int, quick_folder: Path
+) -> None:
     edits = refusals = 0
     # The first write is that of the header.
-    for first in range(2, LAST + 2):
+    places = range(2, LAST + 2, step)
+    for first in places:
         folder, disk = quick_folder / str(first), Disk(first, 1 + first % 3)
         with pytest.MonkeyPatch.context() as patch:
             below_the_outbox(patch, disk, how)
@@ -96,7 +102,7 @@ def test_no_write_of_the_outbox_that_fails_loses_or_doubles_an_edit(how: How, qu
         assert len(refused) == len(disk.failing)
         check(folder, accepted)
         edits, refusals = edits + len(accepted), refusals + len(refused)
-    print(f"outbox, {how}: {LAST} places, {edits} edits, {refusals} refused, 0 lost, 0 twice")
+    print(f"outbox, {how}: {len(places)} places, {edits} edits, {refusals} refused, 0 lost, 0 twice")
 
 
 @pytest.mark.parametrize("how", ["none", "short"])
@@ -111,9 +117,11 @@ def test_an_outbox_that_cannot_be_begun_refuses_to_open_and_leaves_nothing(
         store.configs.create("openai", name="gpt")
 
 
-def test_no_statement_that_fails_loses_or_doubles_an_edit(quick_folder: Path) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_no_statement_that_fails_loses_or_doubles_an_edit(step: int, quick_folder: Path) -> None:
     edits = unopened = 0
-    for first in range(1, LAST + 1):
+    places = range(1, LAST + 1, step)
+    for first in places:
         folder, disk = quick_folder / str(first), Disk(first, 1 + first % 5)
         with pytest.MonkeyPatch.context() as patch:
             below_sqlite(patch, disk)
@@ -127,4 +135,4 @@ def test_no_statement_that_fails_loses_or_doubles_an_edit(quick_folder: Path) ->
             assert refused == []
         check(folder, accepted)
         edits += len(accepted)
-    print(f"SQLite: {LAST} places, {edits} edits, {unopened} times not opened, 0 lost, 0 twice")
+    print(f"SQLite: {len(places)} places, {edits} edits, {unopened} times not opened, 0 lost, 0 twice")

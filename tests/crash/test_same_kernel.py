@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WRITERS = 4
 # How often each of them opens the store, and how many edits it makes each time.
-SITTINGS = ((10, 20),) * WRITERS
+SITTINGS = ((5, 20),) * WRITERS
 # One that stays and one that comes and goes.
 ALONE = ((1, 200), (40, 5))
 

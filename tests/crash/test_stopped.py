@@ -82,7 +82,8 @@ def with_children(path: Path) -> orchstate.Store:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_hundred_forks_that_open_the_store_anew_harm_nobody(quick_folder: Path) -> None:
+@pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_forks_that_open_the_store_anew_harm_nobody(count: int, quick_folder: Path) -> None:
     path = quick_folder / "store.db"
     with with_children(path) as store:
         accepted, stop = [], threading.Event()
@@ -95,7 +96,7 @@ def test_a_hundred_forks_that_open_the_store_anew_harm_nobody(quick_folder: Path
 
         worker = threading.Thread(target=edit)
         worker.start()
-        said = [in_child(lambda: add_one(str(path))) for _ in range(100)]
+        said = [in_child(lambda: add_one(str(path))) for _ in range(count)]
         stop.set()
         worker.join()
         store.flush(60)
@@ -105,14 +106,15 @@ def test_a_hundred_forks_that_open_the_store_anew_harm_nobody(quick_folder: Path
     assert {seed for name, seed in stored if name != "parent"} == {int(word) for word in said}
     assert max(stored.values()) == 1
     assert faults(path) == []
-    print(f"100 forks: {len(accepted) + 100} edits, 0 lost, 0 twice")
+    print(f"{count} forks: {len(accepted) + count} edits, 0 lost, 0 twice")
 
 
-def test_twenty_spawned_processes_edit_beside_their_parent(quick_folder: Path) -> None:
+@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.long)])
+def test_spawned_processes_edit_beside_their_parent(count: int, quick_folder: Path) -> None:
     path = quick_folder / "store.db"
     with with_children(path) as store:
         with multiprocessing.get_context("spawn").Pool(4, maxtasksperchild=1) as pool:
-            children = pool.map_async(add_one, [str(path)] * 20, chunksize=1)
+            children = pool.map_async(add_one, [str(path)] * count, chunksize=1)
             seeds = 0
             while not children.ready():
                 store.configs["parent"].seed = seeds
@@ -121,8 +123,8 @@ def test_twenty_spawned_processes_edit_beside_their_parent(quick_folder: Path) -
             pids = children.get(60)
         store.flush(60)
     stored = history(path)
-    assert len(set(pids)) == 20
+    assert len(set(pids)) == count
     assert {seed for name, seed in stored if name != "parent"} == set(pids)
     assert sorted(seed for name, seed in stored if name == "parent") == list(range(seeds))
     assert faults(path) == []
-    print(f"20 spawned: {seeds + 20} edits, 0 lost, 0 twice")
+    print(f"{count} spawned: {seeds + count} edits, 0 lost, 0 twice")

@@ -67,7 +67,7 @@ def _mutated(place: tuple[Any, ...], change: str, value: Any) -> dict[str, Any]:
     value=_json,
     on_conflict=st.sampled_from(["theirs", "ours", "rename"]),
 )
-@settings(max_examples=150, **_quiet)
+@settings(max_examples=60, **_quiet)
 def test_a_damaged_setup_is_refused_or_imported_as_planned(
     definitions: Path, place: Any, change: str, value: Any, on_conflict: Any
 ) -> None:
@@ -126,7 +126,7 @@ def _destinations(store: Store) -> dict[str, Any]:
     ours=st.lists(st.tuples(_known, _values), min_size=1, max_size=3, unique_by=lambda life: life[0]),
     theirs=st.lists(_theirs, min_size=1, max_size=3),
 )
-@settings(max_examples=150, **_quiet)
+@settings(max_examples=60, **_quiet)
 def test_no_import_moves_a_key(ours: Any, theirs: list[Any]) -> None:
     with memory_store() as store:
         gpt = store.configs.create(ours[0][0], name="gpt")

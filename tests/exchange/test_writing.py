@@ -133,7 +133,7 @@ with memory_store() as store:
 """
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.01, 0.02, 0.04])
+@pytest.mark.parametrize("delay_s", [0.0, 0.02])
 def test_a_kill_in_mid_export_leaves_a_whole_file(tmp_path: Path, delay_s: float) -> None:
     path = tmp_path / "setup.json"
     command = [sys.executable, "-c", _EXPORTER, str(path)]

@@ -14,7 +14,7 @@ from tests.secrets.vaults import PASSPHRASE
 if TYPE_CHECKING:
     from orchstate.secrets import VaultStore
 
-ROUNDS = 20
+ROUNDS = 8
 PROGRAM = """
 import itertools, sys
 from orchstate.secrets import VaultStore

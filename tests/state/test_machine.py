@@ -186,7 +186,7 @@ def run(examples: int, steps: int) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("quiet")
 def test_three_stores_do_what_plain_dicts_do() -> None:
-    run(60, 40)
+    run(25, 40)
 
 
 @pytest.mark.long

@@ -59,7 +59,7 @@ def memory() -> Any:
 
 
 @given(clocks(), st.sets(st.integers(1, 60)))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_a_time_is_found_as_a_scan_finds_it(times: list[int], removed: set[int]) -> None:
     with closing(SqliteEngine(None)) as engine, pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchstate.storage.tables.time", Clock(times))
