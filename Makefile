@@ -15,7 +15,7 @@ FAST := "not browser and not keyring and not llm and not crash and not long"
 # Tests with a browser, a keyring or a server of its own run one after the other, and mostly wait for what people
 # would see. The others run beside them and beside each other, in more processes than there are cores, and give way.
 APART := $(PYTEST) $(NBVAL) -m "(browser or keyring or llm or notebook) and not long"
-BESIDE := nice $(PYTEST) -n 5 --dist worksteal -o cache_dir=.pytest_cache/beside
+BESIDE := nice $(PYTEST) -n 3 --dist worksteal -o cache_dir=.pytest_cache/beside
 UV := $(BIN)/python -m uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --retries 10 --timeout 60 \
 	-c tests/constraints.txt
