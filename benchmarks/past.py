@@ -39,7 +39,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
             long,
             "at 1,000 revisions",
             short,
-            goals=(Limit("ratio", 3),),
+            ceiling=Limit("ratio", 3),
         )
 
 

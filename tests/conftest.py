@@ -45,10 +45,9 @@ def secret_service() -> Iterator[secret_service_bed.SecretService]:
         yield service
 
 
-# For one module, not for the session: while a browser is there, asyncio.run() does not work.
-@pytest.fixture(scope="module")
-def lab_factory() -> Iterator[LabFactory]:
-    """A function that starts a JupyterLab: ``lab_factory({"ORCHSTATE_STORE": path})``."""
+@contextlib.contextmanager
+def labs_in_one_browser() -> Iterator[LabFactory]:
+    """Give a function that starts a JupyterLab; all of them are gone in the end."""
     with contextlib.ExitStack() as labs:
         chromium: list[Chromium] = []
 
@@ -57,6 +56,14 @@ def lab_factory() -> Iterator[LabFactory]:
                 chromium.append(labs.enter_context(Chromium()))
             return labs.enter_context(Lab(environment, chromium=chromium[0]))
 
+        yield start
+
+
+# For one module, not for the session: while a browser is there, asyncio.run() does not work.
+@pytest.fixture(scope="module")
+def lab_factory() -> Iterator[LabFactory]:
+    """A function that starts a JupyterLab: ``lab_factory({"ORCHSTATE_STORE": path})``."""
+    with labs_in_one_browser() as start:
         yield start
 
 

@@ -76,7 +76,9 @@ def test_one_area_can_be_measured_alone(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks", "reads", "--quick", "--json", str(report)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # A busy machine exceeds ceilings; then it has to end with 1.
+    is_over = "Ceilings exceeded: none." not in done.stdout
+    assert done.returncode == is_over, done.stdout + done.stderr
     assert {figure["area"] for figure in json.loads(report.read_text())["figures"]} == {"reads"}
 
 

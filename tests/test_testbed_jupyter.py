@@ -49,6 +49,14 @@ def shared(lab: Lab) -> Notebook:
 SLIDER = "import ipywidgets\nslider = ipywidgets.IntSlider(5, description='speed')\nslider"
 
 
+@pytest.fixture(scope="module")
+def with_slider(lab: Lab) -> Notebook:
+    """One that several tests move the slider of."""
+    opened = lab.notebook([SLIDER], name="slider.ipynb")
+    opened.run_all()
+    return opened
+
+
 class TestNotebook:
     def test_cells_give_their_outputs_as_text(self, notebook: Notebook) -> None:
         assert notebook.run_all() == ["", "2"]
@@ -71,29 +79,28 @@ class TestNotebook:
         assert shared.run_code("os.environ['TESTBED_GREETING']") == "'hello'"
         assert shared.run_code("os.environ.get('ORCHSTATE_STORE', 'none of ours')") == "'none of ours'"
 
-    def test_a_slider_moved_on_the_page_moves_in_the_kernel(self, notebook: Notebook) -> None:
-        notebook.run_code(SLIDER)
-        notebook.page.locator(".widget-readout").click()
-        notebook.page.keyboard.press("Control+A")
-        notebook.page.keyboard.type("42")
-        notebook.page.keyboard.press("Enter")
-        expect(notebook.page.locator(".widget-readout")).to_have_text("42")
-        assert notebook.run_code("slider.value") == "42"
+    def test_a_slider_moved_on_the_page_moves_in_the_kernel(self, with_slider: Notebook) -> None:
+        with_slider.page.locator(".widget-readout").click()
+        with_slider.page.keyboard.press("Control+A")
+        with_slider.page.keyboard.type("42")
+        with_slider.page.keyboard.press("Enter")
+        expect(with_slider.page.locator(".widget-readout")).to_have_text("42")
+        assert with_slider.run_code("slider.value") == "42"
 
-    def test_a_slider_moved_in_the_kernel_moves_on_the_page(self, notebook: Notebook) -> None:
-        notebook.run_code(SLIDER)
-        expect(notebook.page.locator(".widget-readout")).to_have_text("5")
-        notebook.run_code("slider.value = 17")
-        expect(notebook.page.locator(".widget-readout")).to_have_text("17")
+    def test_a_slider_moved_in_the_kernel_moves_on_the_page(self, with_slider: Notebook) -> None:
+        with_slider.run_code("slider.value = 5")
+        expect(with_slider.page.locator(".widget-readout")).to_have_text("5")
+        with_slider.run_code("slider.value = 17")
+        expect(with_slider.page.locator(".widget-readout")).to_have_text("17")
 
-    def test_two_notebooks_have_two_kernels_and_two_pages(self, lab: Lab, notebook: Notebook) -> None:
-        other = lab.notebook([SLIDER], name="other.ipynb")
-        other.run_all()
-        notebook.run_code("slider = 'mine'")
-        assert (notebook.run_code("slider"), other.run_code("slider.value")) == ("'mine'", "5")
-        expect(other.page.locator(".widget-readout")).to_be_visible()
-        expect(notebook.page.locator(".widget-readout")).to_have_count(0)
-        other.close()
+    def test_two_notebooks_have_two_kernels_and_two_pages(
+        self, with_slider: Notebook, shared: Notebook
+    ) -> None:
+        with_slider.run_code("slider.value = 5")
+        shared.run_code("slider = 'mine'")
+        assert (shared.run_code("slider"), with_slider.run_code("slider.value")) == ("'mine'", "5")
+        expect(with_slider.page.locator(".widget-readout")).to_be_visible()
+        expect(shared.page.locator(".widget-readout")).to_have_count(0)
 
     def test_a_restarted_kernel_has_forgotten(self, shared: Notebook) -> None:
         shared.run_code("memory = 1")
@@ -128,13 +135,12 @@ class TestNotebook:
 
     @pytest.mark.parametrize(("theme", "brightness"), [("JupyterLab Light", 240), ("JupyterLab Dark", 30)])
     def test_a_screenshot_shows_the_page_in_its_theme(
-        self, notebook: Notebook, theme: str, brightness: int
+        self, with_slider: Notebook, theme: str, brightness: int
     ) -> None:
-        notebook.run_code(SLIDER)
-        notebook.set_theme(theme)
-        picture = notebook.screenshot(f"testbed-{theme.split()[-1].lower()}")
-        notebook.set_theme("JupyterLab Light")
-        assert _brightness(notebook, picture) == pytest.approx(brightness, abs=30)
+        with_slider.set_theme(theme)
+        picture = with_slider.screenshot(f"testbed-{theme.split()[-1].lower()}")
+        with_slider.set_theme("JupyterLab Light")
+        assert _brightness(with_slider, picture) == pytest.approx(brightness, abs=30)
 
     @pytest.mark.keyring
     def test_a_kernel_uses_the_given_secret_service(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.desk import Desk
+from tests.conftest import labs_in_one_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,22 @@ if TYPE_CHECKING:
 _has_passed = pytest.StashKey[bool]()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
+def lab_factory() -> Iterator[LabFactory]:
+    """A function that starts a JupyterLab; all tests of this folder share the browser."""
+    with labs_in_one_browser() as start:
+        yield start
+
+
+@pytest.fixture(scope="package")
 def lab(lab_factory: LabFactory, secret_service: SecretService) -> Lab:
     """A JupyterLab whose kernels find a Secret Service, and nothing of the person who runs the tests."""
     return lab_factory(secret_service.environment)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lying() -> dict[str, Notebook]:
-    """The notebooks of a module that are open and not in use."""
+    """The notebooks that are open and not in use."""
     return {}
 
 

@@ -94,7 +94,7 @@ class Desk:
         for notebook in self.notebooks:
             notebook.run_code("import ipywidgets; ipywidgets.Widget.close_all(); store.close()", check=False)
             if self._lying is None or not is_tidy:
-                notebook.close()
+                notebook.end()
             else:
                 self._lying[self._names[notebook]] = notebook
 

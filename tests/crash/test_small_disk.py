@@ -33,6 +33,7 @@ def on_a_small_disk(folder: Path, *command: object) -> str:
     folder.mkdir()
     done = subprocess.run(
         [unshare, *flags, "sh", "-c", MOUNT, "sh", folder, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": f"{SCRIPT.parents[1]}{os.pathsep}{SCRIPT.parents[2]}"},
         capture_output=True,
         text=True,
         timeout=120,

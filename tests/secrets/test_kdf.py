@@ -43,7 +43,7 @@ def test_the_defaults_are_at_or_above_what_owasp_asks_for() -> None:
 def test_a_guess_costs_time_and_an_unlock_not_too_much_of_it(kdf: KeyDerivation) -> None:
     start = time.perf_counter()
     kdf.derive(SecretStr("correct horse"))
-    assert 0.01 < time.perf_counter() - start < 5.0
+    assert 0.01 < time.perf_counter() - start < 30
 
 
 def test_every_new_derivation_has_its_own_salt() -> None:

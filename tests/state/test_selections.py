@@ -124,7 +124,9 @@ def test_whatever_it_reads_is_followed_and_nothing_else(
     selector: Any, edit: Any, runs: int, value: Any, store: Store, claude: Config
 ) -> None:
     counted = Counted(store, selector)
-    edit(store)
+    with store._engine._write_mutex:
+        # Not committed before it was seen to be on its way.
+        edit(store)
     store.flush()
     assert (counted.runs, counted.value) == (runs, value)
 

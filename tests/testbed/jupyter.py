@@ -75,6 +75,7 @@ _RESTART: Final = """async panel => {
     await kernel.restart();
     await kernel.requestKernelInfo();
 }"""
+_SHUT_DOWN: Final = "panel => panel.sessionContext.shutdown()"
 _SAVE: Final = "panel => window.jupyterapp.commands.execute('docmanager:save')"
 _SET_THEME: Final = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
 _HAS_THEME: Final = "theme => document.body.dataset.jpThemeName === theme"
@@ -331,6 +332,14 @@ class Notebook:
     def close(self) -> None:
         """Close the page, as one closes a browser tab: the kernel goes on."""
         self._context.close()
+
+    def end(self) -> None:
+        """End the kernel, if it is there still, and close the page."""
+        from playwright.sync_api import Error
+
+        with contextlib.suppress(Error):
+            self._evaluate(_SHUT_DOWN)
+        self.close()
 
     def _evaluate(self, script: str, value: Any = None, *, timeout_seconds: float = 60) -> Any:
         if self._panel is None:
