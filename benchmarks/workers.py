@@ -176,7 +176,9 @@ async def _beats(edit: Any, count: int, threads: int, tasks: int) -> list[float]
     numbers = itertools.count(1)
     each = count // 2
 
-    async def task() -> None:
+    async def task(number: int) -> None:
+        # They do not march in step: that would be one long edit.
+        await asyncio.sleep(TASK_PACE_S * number / tasks)
         for _ in range(each // tasks):
             flush = edit(next(numbers))
             if flush:
@@ -198,7 +200,7 @@ async def _beats(edit: Any, count: int, threads: int, tasks: int) -> list[float]
     running = [threading.Thread(target=thread) for _ in range(threads)]
     for one in running:
         one.start()
-    await asyncio.gather(*(task() for _ in range(tasks)))
+    await asyncio.gather(*map(task, range(tasks)))
     await asyncio.to_thread(lambda: [one.join() for one in running])
     heart.cancel()
     return late_ms

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_QUOTE: Final = 60
+_LONGEST_KEY: Final = 1_000
 # What is not quoted: the beginnings of the keys of many providers, tokens, and long stretches of no words.
 _BEGINNINGS: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:c?sk[-_]|[pr]k[-_]|gsk_|hf_|r8_|fw_|tgp_|gh[opsur]_|github_pat_|glpat-|lsv2_|xai-|pplx-"
@@ -311,7 +312,8 @@ def quoted(value: object, longest: int = _LONGEST_QUOTE) -> str:
     '<what looks like a key>'
     """
     text = repr(value)
-    if may_be_key(text):
+    # One that begins in what is shown may go on behind it.
+    if may_be_key(text[: longest + _LONGEST_KEY]):
         return "<what looks like a key>"
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
+from orchstate.models.document import datetime_of
 from orchstate.models.names import name_key
 from orchstate.models.profile import SnapshotDocument
 from orchstate.state.decide import decode, flat
+from orchstate.state.record import Record
 from orchstate.storage.compaction import Wish, pins_on_their_way
 from orchstate.storage.horizon import check_moment, compactions, removed_by_compactions
 from orchstate.tracebacks import forget
@@ -73,7 +76,7 @@ class History:
 
     def changes(
         self,
-        name: str | None = None,
+        name: str | Record | None = None,
         *,
         field: str | None = None,
         since: When | None = None,
@@ -84,7 +87,7 @@ class History:
         Parameters
         ----------
         name
-            Name of a config, present or past, or id of any document; None for everything.
+            Name of a config, present or past, or id of any document, or a record; None for everything.
         field
             Path of a field, None for all.
         since, until
@@ -127,7 +130,7 @@ class History:
 
     def achanges(
         self,
-        name: str | None = None,
+        name: str | Record | None = None,
         *,
         field: str | None = None,
         since: When | None = None,
@@ -136,7 +139,7 @@ class History:
         """Do what :meth:`changes` does without stopping the event loop."""
         return self._state.elsewhere(self.changes, name, field=field, since=since, until=until)
 
-    def revisions(self, name: str) -> pd.DataFrame:
+    def revisions(self, name: str | Record) -> pd.DataFrame:
         """Return all revisions of one config: one row each, indexed by ``revision``.
 
         Returns
@@ -153,7 +156,7 @@ class History:
         Parameters
         ----------
         name
-            Name or id of a config, also of a deleted one.
+            Name or id of a config, also of a deleted one, or a record.
 
         Examples
         --------
@@ -172,7 +175,7 @@ class History:
             forget(error)
             raise
 
-    def arevisions(self, name: str) -> Coroutine[Any, Any, pd.DataFrame]:
+    def arevisions(self, name: str | Record) -> Coroutine[Any, Any, pd.DataFrame]:
         """Do what :meth:`revisions` does without stopping the event loop."""
         return self._state.elsewhere(self.revisions, name)
 
@@ -385,12 +388,16 @@ class History:
         path = json.dumps(str(field))
         return bool(self._engine.query("SELECT 1 FROM rev WHERE instr(diff, ?) LIMIT 1", [path]))
 
-    def _id(self, name: str) -> str:
+    def _id(self, name: str | Record) -> str:
+        if isinstance(name, Record):
+            return str(name.id)
         known = self._state.find(ConfigDocument.kind, name) if isinstance(name, str) else None
         id = (known or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
-            closest = suggestion(str(name), self._names())
-            raise NotFoundError(f"Nothing called {quoted(name)} is or was in this store.{closest}")
+            hint = suggestion(str(name), self._names())
+            if name in self._snapshots():
+                hint = f" A snapshot has the name: store.at({name!r})."
+            raise NotFoundError(f"Nothing called {quoted(name)} is or was in this store.{hint}")
         return id
 
     def _names(self) -> list[str]:
@@ -417,7 +424,7 @@ def _moment_of(keep: When | timedelta) -> When:
     if keep < timedelta():
         raise ValidationError(f"{keep!r} lies in the future. Give how far back everything is to stay.")
     try:
-        return datetime.now(UTC) - keep
+        return datetime_of(time.time_ns() // 1_000) - keep
     except OverflowError:
         return 0
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchstate.errors import CorruptStoreError, OrchstateError
 from orchstate.models.conflict import ConflictDocument
 from orchstate.models.document import Document, datetime_of
-from orchstate.models.names import check_name, name_key
+from orchstate.models.names import check_name
 from orchstate.state.entry import Entry, Pending
+from orchstate.state.names import Names
 from orchstate.state.reads import listing, naming, progress
 from orchstate.state.refusals import Refusals
 
@@ -101,8 +102,7 @@ class View:
         self._unusable = unusable
         self._entries: dict[str, Entry] = {}
         self._of_kind: dict[str, dict[str, Entry]] = {}
-        # More than one id only while an own edit is on its way to being refused for its name.
-        self._names: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._names = Names()
         self._complete: set[str] = set()
         # Ids of deleted documents that nothing else is known of here: of these kinds all.
         self._gone: set[str] = set()
@@ -120,12 +120,12 @@ class View:
 
     def find(self, kind: str, name: str) -> Entry | None:
         """Return the entry of the existing document of a name, if it is in memory."""
-        ids = self._names.get((kind, name_key(name)))
-        return self._entries[ids[-1]] if ids else None
+        id = self._names.last(kind, name)
+        return self._entries[id] if id is not None else None
 
     def is_sure_of(self, kind: str, name: str) -> bool:
         """Whether what :meth:`find` returns is all that there is."""
-        return self.is_complete(kind) or (kind, name_key(name)) in self._names
+        return self.is_complete(kind) or self._names.has(kind, name)
 
     def is_unused(self, id: str) -> bool:
         """Whether nothing is known here of a document with an id, deleted or not."""
@@ -470,16 +470,7 @@ class View:
             touched.update(naming(entry.kind, one) for one in (name, old_name) if one is not None)
 
     def _index(self, entry: Entry, old_name: str | None) -> None:
-        key = (entry.kind, name_key(entry.name)) if entry.exists else None
-        old = (entry.kind, name_key(old_name)) if old_name is not None else None
-        if old and old != key:
-            left = tuple(id for id in self._names.get(old, ()) if id != entry.id)
-            if left:
-                self._names[old] = left
-            else:
-                self._names.pop(old, None)
-        if key and entry.id not in self._names.get(key, ()):
-            self._names[key] = (*self._names.get(key, ()), entry.id)
+        self._names.move(entry.kind, entry.id, old_name, entry.name if entry.exists else None)
 
 
 def _is_as_shown(known: Row | None, row: Row, edit: Pending) -> bool:

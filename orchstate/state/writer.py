@@ -48,8 +48,6 @@ _FAILURES_BEFORE_GIVING_UP: Final = 3
 _IDLE_S: Final = 3600.0
 CARE_S: Final = 5.0
 
-Refused = tuple["Intent", "Receipt"]
-
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -62,7 +60,7 @@ class Arrival:
     settled
         Own intents up to this number have an outcome.
     refused
-        Those among them that were not committed.
+        Those among them that were not committed, with their receipts.
     renewed
         Present rows of what is in memory, where another file has taken the store's place.
     seq
@@ -71,7 +69,7 @@ class Arrival:
 
     revisions: Sequence[Revision]
     settled: int
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[tuple[Intent, Receipt], ...] = ()
     renewed: Sequence[Row] = ()
     seq: int = 0
 

@@ -169,13 +169,13 @@ class MendedFile(StoreFile):
     def _was_inspected(self) -> bool:
         """Whether a large file was found sound not long ago."""
         found = self.query("SELECT value FROM meta WHERE key = ?", [_INSPECTED]) if self.is_large else []
-        age_s = time.time() - int(found[0][0]) if found and str(found[0][0]).isdecimal() else _ONE_DAY_S
+        age_s = _now_s() - int(found[0][0]) if found and str(found[0][0]).isdecimal() else _ONE_DAY_S
         return 0 <= age_s < _ONE_DAY_S
 
     def _note_inspection(self) -> None:
         if self.read_only or not self.is_large:
             return
-        values = [_INSPECTED, str(int(time.time()))]
+        values = [_INSPECTED, str(_now_s())]
         with contextlib.suppress(sqlite3.Error, StoreError), self._write_mutex, self._locked():
             with transaction(self._writing):
                 self._writing.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
@@ -341,3 +341,7 @@ class MendedFile(StoreFile):
             where = f" The damaged file was kept as {kept!r}." if kept else ""
             error = CorruptStoreError(f"{loss.what}{where} Make it anew, or restore a backup.", ids=[loss.id])
             self.damages.add_gone(error, loss.kind, loss.name)
+
+
+def _now_s() -> int:
+    return time.time_ns() // 1_000_000_000

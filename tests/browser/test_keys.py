@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Locator
     from testbed.jupyter import Lab, Notebook
+    from testbed.secret_service import SecretService
 
     from tests.browser.desk import Form
     from tests.conftest import LabFactory
@@ -25,6 +26,18 @@ PASSPHRASE = "correct horse battery staple"
 # Beyond doubt, unlike the one with words in it.
 CERTAIN = "sk-proj-Ab1cdEf2ghIj3klMn4op0123456789"
 CONTROL = "typed-into-a-plain-password-field"
+
+
+@pytest.fixture(scope="module")
+def lab(lab_factory: LabFactory, secret_service: SecretService) -> Lab:
+    """One of its own: in the others, cells may have had a key in them, which IPython remembers."""
+    return lab_factory(secret_service.environment)
+
+
+@pytest.fixture(scope="module")
+def lying() -> dict[str, Notebook]:
+    """The notebooks of this one."""
+    return {}
 
 
 def files_with(text: str, folder: Path) -> list[str]:

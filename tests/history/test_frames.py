@@ -121,8 +121,10 @@ def test_what_was_deleted_or_renamed_is_found_by_the_name_it_had(store: Store) -
 
 def test_only_configs_are_found_by_a_name_and_everything_by_its_id(store: Store) -> None:
     store.snapshot("early")
-    with pytest.raises(orchstate.NotFoundError, match="Nothing called 'early' is or was in this store"):
+    with pytest.raises(orchstate.NotFoundError, match=r"A snapshot has the name: store\.at\('early'\)\.$"):
         store.history.changes("early")
+    assert store.history.changes(store.configs["gpt"]).equals(store.history.changes("gpt"))
+    assert store.history.revisions(store.settings).equals(store.history.revisions(store.settings.id))
     store.snapshot("O")
     assert set(store.history.changes("o")["kind"]) == {"config"}
     assert set(store.history.changes(store.settings.id)["kind"]) == {"settings"}

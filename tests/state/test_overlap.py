@@ -184,7 +184,7 @@ def assert_nothing_is_left(flight: Flight) -> None:
     entry = state.view.known(flight.config.id)
     assert (store.pending, state.view._open_edits, entry and len(entry.pending)) == (0, {}, 0)
     rows = {row.name for row in store._engine.snapshot().rows("config")}
-    assert rows == set(store.configs) == {name for kind, name in state.view._names if kind == "config"}
+    assert rows == set(store.configs) == state.view._names.of_kind("config")
     parked = {n for (n,) in store._engine.query("SELECT n FROM parked")}
     assert parked.isdisjoint(step.n for step in (*state._undo.done, *state._undo.undone))
     assert flight.config.sync_state != "saving"
