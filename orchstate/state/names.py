@@ -29,8 +29,6 @@ class Names:
 
     def move(self, kind: str, id: str, old: str | None, new: str | None) -> None:
         """Note that a document had one name and has another; None where it does not exist."""
-        if old == new:
-            return
         before = (kind, name_key(old)) if old is not None else None
         after = (kind, name_key(new)) if new is not None else None
         if before and before != after:
