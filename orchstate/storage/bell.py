@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # A process that rings itself is awake at once; nobody else may look this seldom without a bell.
-POLL_WITH_BELL_S: Final = 0.25
+POLL_WITH_BELL_S: Final = 0.5
 POLL_WITHOUT_BELL_S: Final = 0.025
 _BASE: Final = Path("/tmp")  # noqa: S108 - what is made in it is private, and checked to be
 
