@@ -113,7 +113,9 @@ def _opened(meeting: Meeting, intent: Intent, writer: str) -> Decision:
         updated_us=intent.at_us,
         user=conflict.user_id,
     )
-    return Decision("conflict", (write,), meeting.reason, "ConflictError")
+    is_alone = all(one.id == meeting.operation.id for one in intent.operations)
+    rest = "" if is_alone else " The rest of its transaction waits with it."
+    return Decision("conflict", (write,), f"{meeting.reason}{rest}", "ConflictError")
 
 
 def decode(kinds: Kinds, row: Row) -> Document:

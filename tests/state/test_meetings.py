@@ -115,6 +115,7 @@ def test_a_block_waits_as_a_whole_and_is_done_as_a_whole(
     assert (list(asking.configs), asking.settings.agents.timeout) == (["gpt"], 60_000)
     (conflict,) = asking.conflicts.values()
     assert conflict.label == "tuning"
+    assert str(asking.settings.error).endswith("resolve it there. The rest of its transaction waits with it.")
     conflict.resolve("ours")
     asking.flush()
     assert (asking.configs["gpt"].temperature, asking.configs["new"].num_ctx) == (0.9, 5)
