@@ -12,7 +12,6 @@ import json
 import os
 import socket
 import sqlite3
-import statistics
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import bare
-from benchmarks.measuring import noise, timed
+from benchmarks.measuring import timed
 from benchmarks.places import open_store
 from orchstate.storage.sqlite import SqliteEngine
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 # Together some 1,800 edits a second, which two cores do without being busy all the time: where they are, what
-# is measured is how long the queue is. So there are fewer where the same work takes longer than this.
-USUAL_NOISE_MS: Final = 1.0
+# is measured is how long the queue is.
 TASK_PACE_S: Final = 0.1
 THREAD_PACE_S: Final = 0.01
 BEAT_S: Final = 0.005
@@ -127,7 +125,10 @@ async def _watch_many(path: str, names: Sequence[str]) -> None:
 
 
 def busy(path: str, threads: str, tasks: str) -> None:
-    """Have threads and tasks edit a store: ``[count]`` gives how late a heartbeat was, in milliseconds."""
+    """Have threads and tasks edit a store: ``[count, slower]`` gives the milliseconds a heartbeat was late.
+
+    With 2 as `slower` they edit half as often as usual.
+    """
     asyncio.run(_beat_over(partial(_work_on_store, path), int(threads), int(tasks)))
 
 
@@ -167,18 +168,17 @@ async def _beat_over(place: Any, threads: int, tasks: int) -> None:
     loop = asyncio.get_running_loop()
     with place() as edit:
 
-        def answer(count: int) -> list[float]:
-            beating = asyncio.run_coroutine_threadsafe(_beats(edit, count, threads, tasks), loop)
+        def answer(count: int, slower: float) -> list[float]:
+            beating = asyncio.run_coroutine_threadsafe(_beats(edit, count, slower, threads, tasks), loop)
             return beating.result()
 
         await asyncio.to_thread(_serve, answer)
 
 
-async def _beats(edit: Any, count: int, threads: int, tasks: int) -> list[float]:
+async def _beats(edit: Any, count: int, slower: float, threads: int, tasks: int) -> list[float]:
     late_ms: list[float] = []
     numbers = itertools.count(1)
     each = count // 2
-    slower = max(1.0, statistics.median(noise()) / USUAL_NOISE_MS)
 
     async def task(number: int) -> None:
         # They do not march in step: that would be one long edit.

@@ -214,7 +214,7 @@ def _moved(
     # What the definition does not have any more stays put away.
     old = stash.pop(provider, {})
     old = old if isinstance(old, Mapping) else {}
-    back = {path: value for path, value in old.items() if path in known}
+    back = {path: value for path, value in old.items() if path in known and path not in COMMON}
     if len(back) < len(old):
         stash[provider] = {path: value for path, value in old.items() if path not in known}
     kept = {path: value for path, value in document.body().items() if path in COMMON}

@@ -54,7 +54,7 @@ _BEGINNINGS: Final = re.compile(
     r"|nvapi-|AIza|ya29\.|xox[abp]-)[\w-]{10,}"
 )
 _TOKEN: Final = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|(?i:\bbearer\s+)(?=\S*[0-9])\S{10,}")
-_HOST: Final = re.compile(r"[^/?#]*")
+_HOST: Final = re.compile(r"://[^/?#\s]*")
 _STRETCH: Final = re.compile(r"[A-Za-z0-9]+")
 # Also several without a space between, and a version or a year behind.
 _WORDS: Final = re.compile(r"(?:[a-z]*(?:[A-Z][a-z]+)*|[A-Z]+)[0-9]{0,4}")
@@ -329,12 +329,7 @@ def may_be_key(text: str) -> bool:
     if _TOKEN.search(text) or any(is_random(found, 10) for found in _BEGINNINGS.findall(text)):
         return True
     # A host may be called as it likes.
-    _, _, address = text.partition("://")
-    return any(map(_is_opaque, _STRETCH.findall(_behind_host(address) if address else text)))
-
-
-def _behind_host(address: str) -> str:
-    return address[len(_HOST.match(address)[0]) :]  # type: ignore[index]
+    return any(map(_is_opaque, _STRETCH.findall(_HOST.sub("://", text))))
 
 
 def is_random(text: str, length: int) -> bool:

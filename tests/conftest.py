@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LabFactory(Protocol):
-    """Starts a JupyterLab whose kernels find `environment`; it ends with the test module."""
+    """Starts a JupyterLab whose kernels find `environment`; it ends with those who share it."""
 
     def __call__(self, environment: Mapping[str, str] | None = None) -> Lab: ...
 

@@ -13,7 +13,7 @@ from orchstate.exchange.keys import asked_fields, auth_of
 from orchstate.exchange.packages import packages_for
 from orchstate.exchange.survey import settings_of
 from orchstate.exchange.writing import check_replaceable, replace_file, setup_text
-from orchstate.models.config import ConfigDocument
+from orchstate.models.config import COMMON, ConfigDocument
 from orchstate.models.document import leaves
 from orchstate.models.key_shapes import looks_like_key
 from orchstate.models.names import name_key
@@ -116,7 +116,7 @@ def _config(document: ConfigDocument, definition: ProviderDefinition | None) -> 
             {
                 "auth": auth_of(definition, document),
                 "tags": list(document.tags),
-                "system_prompt": document.system_prompt,
+                "system_prompt": prompt if isinstance(prompt := document.system_prompt, str) else None,
                 "values": without_references(own),
                 "secrets": _secrets(own, definition, document),
                 "stash": _put_away(document),
@@ -144,7 +144,9 @@ def _secrets(
 def _put_away(document: ConfigDocument) -> dict[str, Any]:
     # For its own provider there can be values of fields that the definition has no more.
     return {
-        provider: dict(sorted(without_references(values).items()))
+        provider: {
+            path: value for path, value in sorted(without_references(values).items()) if path not in COMMON
+        }
         for provider, values in sorted(to_plain(document.stash).items())
         if provider != document.provider and isinstance(values, dict)
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchstate.models.canonical import fingerprint
-from orchstate.models.values import FrozenMap, PlainMap, Strings, Text
+from orchstate.models.values import MAX_CHARACTERS, FrozenMap, PlainMap, Strings, Text
 from orchstate.models.variables import variable_problem
 
 FORMAT: Final = "orchstate.setup"
@@ -71,7 +71,7 @@ class SetupConfig(_Part):
     tags: Strings = ()
     """Words to find it by."""
 
-    system_prompt: Text | None = None
+    system_prompt: Text | None = Field(None, json_schema_extra={"maxLength": MAX_CHARACTERS})
     """What the model is told before every question."""
 
     values: PlainMap = Field(default_factory=FrozenMap)

@@ -16,7 +16,7 @@ from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
 from orchstate.loops import in_thread
 from orchstate.models.config import ConfigDocument
-from orchstate.models.document import datetime_of
+from orchstate.models.document import Document, datetime_of
 from orchstate.models.names import name_key
 from orchstate.models.profile import SnapshotDocument
 from orchstate.state.decide import decode, flat
@@ -76,7 +76,7 @@ class History:
 
     def changes(
         self,
-        name: str | Record | None = None,
+        name: str | Record | Document | None = None,
         *,
         field: str | None = None,
         since: When | None = None,
@@ -87,7 +87,8 @@ class History:
         Parameters
         ----------
         name
-            Name of a config, present or past, or id of any document, or a record; None for everything.
+            Name of a config, present or past, id of any document, a record, or a document of the past;
+            None for everything.
         field
             Path of a field, None for all.
         since, until
@@ -130,7 +131,7 @@ class History:
 
     def achanges(
         self,
-        name: str | Record | None = None,
+        name: str | Record | Document | None = None,
         *,
         field: str | None = None,
         since: When | None = None,
@@ -139,7 +140,7 @@ class History:
         """Do what :meth:`changes` does without stopping the event loop."""
         return self._state.elsewhere(self.changes, name, field=field, since=since, until=until)
 
-    def revisions(self, name: str | Record) -> pd.DataFrame:
+    def revisions(self, name: str | Record | Document) -> pd.DataFrame:
         """Return all revisions of one config: one row each, indexed by ``revision``.
 
         Returns
@@ -156,7 +157,7 @@ class History:
         Parameters
         ----------
         name
-            Name or id of a config, also of a deleted one, or a record.
+            Name or id of a config, also of a deleted one, a record, or a document of the past.
 
         Examples
         --------
@@ -175,7 +176,7 @@ class History:
             forget(error)
             raise
 
-    def arevisions(self, name: str | Record) -> Coroutine[Any, Any, pd.DataFrame]:
+    def arevisions(self, name: str | Record | Document) -> Coroutine[Any, Any, pd.DataFrame]:
         """Do what :meth:`revisions` does without stopping the event loop."""
         return self._state.elsewhere(self.revisions, name)
 
@@ -388,14 +389,18 @@ class History:
         path = json.dumps(str(field))
         return bool(self._engine.query("SELECT 1 FROM rev WHERE instr(diff, ?) LIMIT 1", [path]))
 
-    def _id(self, name: str | Record) -> str:
-        if isinstance(name, Record):
+    def _id(self, name: str | Record | Document) -> str:
+        if isinstance(name, Record) and name._state is not self._state:
+            raise ValidationError(
+                f"{name!r} is of another store. Ask the history of that one, or give its name."
+            )
+        if isinstance(name, Record | Document):
             return str(name.id)
         known = self._state.find(ConfigDocument.kind, name) if isinstance(name, str) else None
         id = (known or self._find_deleted(name)) if isinstance(name, str) else None
         if id is None:
             hint = suggestion(str(name), self._names())
-            if name in self._snapshots():
+            if isinstance(name, str) and name in self._snapshots():
                 hint = f" A snapshot has the name: store.at({name!r})."
             raise NotFoundError(f"Nothing called {quoted(name)} is or was in this store.{hint}")
         return id

@@ -8,8 +8,8 @@ providers are nothing but letters and digits.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -28,6 +28,8 @@ REFUSAL: Final = (
 _SHORTEST: Final = 16
 # No key is longer, nor what is pasted around it.
 _LONGEST: Final = 20_000
+_looked_at: Final[dict[bytes, bool]] = {}
+_MOST_LOOKED_AT: Final = 1_000
 # Not in the midst of a word, unless that is the one that people paste along.
 _START: Final = r"(?:(?<![A-Za-z0-9])|(?<=[Bb]earer))"
 # Of Groq, Cerebras, xAI, Perplexity and NVIDIA; Hugging Face, Replicate and Together; Google; GitHub, GitLab
@@ -83,7 +85,7 @@ def looks_like_key(text: str, patterns: Iterable[str] = ()) -> bool:
         Any text, also an address.
     patterns
         Regular expressions of keys, as provider definitions have them; one without a fixed
-        beginning fits too much and is left out.
+        beginning fits too much and is left out. A text of many pages is not compared with them.
 
     Examples
     --------
@@ -92,7 +94,7 @@ def looks_like_key(text: str, patterns: Iterable[str] = ()) -> bool:
     >>> looks_like_key("lab-00112233", ["lab-[0-9]{8}"])
     True
     """
-    if len(text) > _LONGEST:
+    if len(text.strip()) > _LONGEST:
         return _is_with_key(text)
     if holds_key(text) or may_be_key(text):
         return True
@@ -100,10 +102,16 @@ def looks_like_key(text: str, patterns: Iterable[str] = ()) -> bool:
     return is_random(text, 8) and any(re.fullmatch(pattern, text.strip()) for pattern in usable)
 
 
-@lru_cache(maxsize=16)
 def _is_with_key(text: str) -> bool:
     """Whether a text of many pages looks as if it held a key; asked anew with every edit of other fields."""
-    return holds_key(text) or may_be_key(text)
+    # What was looked at is not kept, since there may be a key in it.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    found = _looked_at.get(digest)
+    if found is None:
+        if len(_looked_at) >= _MOST_LOOKED_AT:
+            _looked_at.clear()
+        found = _looked_at[digest] = holds_key(text) or may_be_key(text)
+    return found
 
 
 def shown(value: Any) -> str:

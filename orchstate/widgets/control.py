@@ -108,7 +108,7 @@ class Control(ABC):
 
         Of several lines, those without one stay, and those that are in the store anyway.
         """
-        lines, stored = self.text.splitlines(), self._stored.splitlines()
+        lines, stored = self.text.splitlines(), {*self._stored.splitlines()}
         rest = [line for line in lines if line in stored or not looks_like_key(line)]
         if rest != lines:
             self.write("\n".join(rest))

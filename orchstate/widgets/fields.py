@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # To ipywidgets, None is the choice of nothing at all, with an empty list to show for it.
 _NONE: Final = object()
+LONGEST_PROSE: Final = 10_000
+"""Characters of a text that can be edited in a form."""
+_BEGINNING: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,17 +270,34 @@ class MapControl(Control):
 
 
 class ProseControl(Control):
-    """A text of many lines, kept as it is; an empty one is a field that is not set."""
+    """A text of many lines; an empty one is a field that is not set.
+
+    Of a text of many pages only the beginning is shown, and cells edit it: what a page shows
+    is sent to it whole, and may be saved with the notebook.
+    """
 
     def __init__(self, field: Field) -> None:
+        self.field = field
+        self._is_closed = False
         super().__init__(_entry(field, Textarea, description=field.label, rows=4, continuous_update=False))
 
     def read(self) -> str | None:
         """Return the text, None for none."""
         return self.widgets[0].value or None
 
+    def disable(self) -> None:
+        """Let the value be looked at only."""
+        self._is_closed = True
+        super().disable()
+
     def _show(self, value: Any) -> None:
-        self.widgets[0].value = value or ""
+        text = "" if value is None else str(value)
+        is_long = len(text) > LONGEST_PROSE
+        if is_long:
+            rest = f"{len(text):,} characters are too many for a form: edit {self.field.path} in a cell."
+            text = f"{text[:_BEGINNING]} ...\n\n({rest})"
+        self.widgets[0].value = text
+        self.widgets[0].disabled = is_long or self._is_closed
 
 
 def _number(field: Field) -> Control:

@@ -30,11 +30,17 @@ class Disk:
         The first write that fails, from 1.
     count
         How many fail.
+
+    Attributes
+    ----------
+    failed
+        First words of the statements that have failed.
     """
 
     def __init__(self, first: int, count: int) -> None:
         self.failing = range(first, first + count)
         self.writes = 0
+        self.failed: set[str] = set()
 
     def is_full(self) -> bool:
         """Count a write, and say whether there is no space for it."""
@@ -77,6 +83,7 @@ class _Connection(sqlite3.Connection):
 
     def _check(self, sql: str) -> None:
         if _WRITES.match(sql) and self.disk.is_full():
+            self.disk.failed.add(sql.split()[0])
             raise sqlite3.OperationalError("database or disk is full")
 
 

@@ -6,6 +6,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ _json: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
+EXAMPLES = [60, pytest.param(1_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 _quiet = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
@@ -61,16 +63,18 @@ def _mutated(place: tuple[Any, ...], change: str, value: Any) -> dict[str, Any]:
     return raw
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_a_damaged_setup_is_refused_or_imported_as_planned(examples: int, definitions: Path) -> None:
+    settings(max_examples=examples, **_quiet)(import_damaged)(definitions)
+
+
 @given(
     place=st.sampled_from(list(_places(EXAMPLE))),
     change=st.sampled_from(["remove", "replace", "rename"]),
     value=_json,
     on_conflict=st.sampled_from(["theirs", "ours", "rename"]),
 )
-@settings(max_examples=60, **_quiet)
-def test_a_damaged_setup_is_refused_or_imported_as_planned(
-    definitions: Path, place: Any, change: str, value: Any, on_conflict: Any
-) -> None:
+def import_damaged(definitions: Path, place: Any, change: str, value: Any, on_conflict: Any) -> None:
     for file in definitions.iterdir():
         file.unlink()
     with memory_store() as store:
@@ -122,12 +126,16 @@ def _destinations(store: Store) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_no_import_moves_a_key(examples: int) -> None:
+    settings(max_examples=examples, **_quiet)(import_over_keys)()
+
+
 @given(
     ours=st.lists(st.tuples(_known, _values), min_size=1, max_size=3, unique_by=lambda life: life[0]),
     theirs=st.lists(_theirs, min_size=1, max_size=3),
 )
-@settings(max_examples=60, **_quiet)
-def test_no_import_moves_a_key(ours: Any, theirs: list[Any]) -> None:
+def import_over_keys(ours: Any, theirs: list[Any]) -> None:
     with memory_store() as store:
         gpt = store.configs.create(ours[0][0], name="gpt")
         for provider, values in ours:

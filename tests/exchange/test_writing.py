@@ -133,7 +133,9 @@ with memory_store() as store:
 """
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.02])
+@pytest.mark.parametrize(
+    "delay_s", [0.0, 0.02, *(pytest.param(ms / 1000, marks=pytest.mark.long) for ms in range(2, 60, 4))]
+)
 def test_a_kill_in_mid_export_leaves_a_whole_file(tmp_path: Path, delay_s: float) -> None:
     path = tmp_path / "setup.json"
     command = [sys.executable, "-c", _EXPORTER, str(path)]

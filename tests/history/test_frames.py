@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from contract.notes import ME
@@ -124,10 +124,25 @@ def test_only_configs_are_found_by_a_name_and_everything_by_its_id(store: Store)
     with pytest.raises(orchstate.NotFoundError, match=r"A snapshot has the name: store\.at\('early'\)\.$"):
         store.history.changes("early")
     assert store.history.changes(store.configs["gpt"]).equals(store.history.changes("gpt"))
+    assert store.history.changes(store.at(3).configs["gpt"]).equals(store.history.changes("gpt"))
     assert store.history.revisions(store.settings).equals(store.history.revisions(store.settings.id))
     store.snapshot("O")
     assert set(store.history.changes("o")["kind"]) == {"config"}
     assert set(store.history.changes(store.settings.id)["kind"]) == {"settings"}
+
+
+@pytest.mark.parametrize("what", [["gpt"], {"gpt": 1}, 5, b"gpt"])
+def test_what_is_no_name_is_not_found(what: Any, store: Store) -> None:
+    for look in (store.history.changes, store.history.revisions):
+        with pytest.raises(orchstate.NotFoundError, match="Nothing called "):
+            look(what)
+
+
+def test_a_record_of_another_store_is_refused(store: Store) -> None:
+    with orchstate.open(":memory:") as other:
+        gpt = other.configs.create("openai", name="gpt")
+        with pytest.raises(orchstate.ValidationError, match="is of another store"):
+            store.history.changes(gpt)
 
 
 def test_own_edits_are_in_the_history_at_once(store: Store) -> None:

@@ -41,7 +41,7 @@ def use_backend() -> Iterator[Callable[[KeyringBackend], None]]:
 
 @pytest.fixture
 def within_limit() -> Iterator[None]:
-    """Fail the test if it waits for a keyring that hangs, which is given up after 2 s."""
+    """Fail the test if it waits for a keyring that hangs until that answers."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < 20

@@ -9,12 +9,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.secrets.vaults import PASSPHRASE
 
 if TYPE_CHECKING:
     from orchstate.secrets import VaultStore
 
-ROUNDS = 8
 PROGRAM = """
 import itertools, sys
 from orchstate.secrets import VaultStore
@@ -71,10 +72,11 @@ def test_processes_that_make_the_vault_at_once_share_one(locked_vault: VaultStor
     assert [locked_vault.get(f"{name}-59") for name in "abc"] == ["sk-59"] * 3
 
 
-def test_a_writer_killed_at_any_moment_loses_nothing_it_has_saved(vault: VaultStore) -> None:
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_a_writer_killed_at_any_moment_loses_nothing_it_has_saved(rounds: int, vault: VaultStore) -> None:
     chance, last = random.Random(2), 0
     vault.set("constant", "sk-constant")
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         last = _kill_a_writer(vault, last + 1, after_s=chance.uniform(0, 0.02))
         vault.lock()
         vault.unlock(PASSPHRASE)

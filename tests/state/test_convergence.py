@@ -109,7 +109,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [*range(8), *(pytest.param(n, marks=pytest.mark.long) for n in range(8, 60))]
+)
 def test_all_notebooks_end_with_what_is_stored(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     notebooks = Notebooks(tmp_path / "store.db", 3)

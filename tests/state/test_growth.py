@@ -32,7 +32,7 @@ def edit(store: Store, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "limit_mb"), [(6_000, 6), pytest.param(1_000_000, 20, marks=pytest.mark.long)]
+    ("count", "limit_mb"), [(6_000, 3), pytest.param(1_000_000, 20, marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(3600)
 def test_memory_stays_flat_over_many_edits(count: int, limit_mb: float, disk: Store) -> None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import orchstate as orch
+from orchstate.exchange.export import setup_of
+from orchstate.exchange.writing import setup_text
 from tests.storage.test_pieces import MB, prose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from orchstate.config import Config
@@ -35,9 +38,8 @@ def edit_prompt(gpt: Config, n: int) -> None:
     ids=["short", "long"],
 )
 def test_a_config_with_a_long_prompt_is_edited_often_in_a_small_file(
-    edit: object, size: int, count: int, limit: int, tmp_path: Path
+    edit: Callable[[Config, int], None], size: int, count: int, limit: int, tmp_path: Path
 ) -> None:
-    assert callable(edit)
     path = tmp_path / "store.db"
     seen: dict[int, tuple[str | None, float | None]] = {}
     with orch.open(path, secrets="memory") as store:
@@ -89,3 +91,55 @@ def test_a_prompt_is_edited_in_the_form(store: Store) -> None:
     entry.value = " "
     assert gpt.system_prompt is None
     form.close()
+
+
+KEY = "Ab1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX2yZ3"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"Call it with {KEY}.",
+        f"Call it with {KEY}. Docs: https://example.com/docs.",
+        f"Our wiki is https://wiki.lab and the token is {KEY}.",
+        f"{'Be brief. ' * 5_000}The token is {KEY}.",
+    ],
+)
+def test_what_may_be_a_key_in_a_prompt_is_told(prompt: str, store: Store, tmp_path: Path) -> None:
+    gpt = store.configs.create("openai", name="gpt", system_prompt=prompt)
+    assert "system_prompt" in [issue.field for issue in gpt.validation.issues]
+    with pytest.warns(orch.OrchstateWarning, match="system_prompt"):
+        store.export(tmp_path / "setup.json")
+    gpt.system_prompt = "Be brief, as https://example.com/docs says."
+    assert "system_prompt" not in [issue.field for issue in gpt.validation.issues]
+
+
+def test_a_key_typed_into_a_prompt_goes_and_the_other_lines_stay(store: Store) -> None:
+    stored = "\n".join(f"line {number}" for number in range(900))
+    gpt = store.configs.create("openai", name="gpt", system_prompt=stored)
+    form = gpt.form()
+    entry = form.rows["system_prompt"].control.widgets[0]
+    entry.value = f"{stored}\nsk-proj-0123456789abcdef"
+    assert (entry.value, gpt.system_prompt) == (stored, stored)
+    form.close()
+
+
+def test_a_prompt_of_many_pages_is_shown_with_its_beginning_and_edited_in_a_cell(store: Store) -> None:
+    gpt = store.configs.create("openai", name="gpt", system_prompt="word " * 4_000)
+    form = gpt.form()
+    entry = form.rows["system_prompt"].control.widgets[0]
+    assert len(entry.value) < 1_000 and entry.disabled
+    assert entry.value.endswith("20,000 characters are too many for a form: edit system_prompt in a cell.)")
+    gpt.system_prompt = "Be brief."
+    assert (entry.value, entry.disabled) == ("Be brief.", False)
+    form.close()
+
+
+def test_a_field_of_this_name_from_before_is_no_prompt(store: Store) -> None:
+    gpt = store.configs.create("openai", name="gpt")
+    gpt.put_away({"anthropic": {"system_prompt": "of another time", "model": "claude"}})
+    gpt.provider = "anthropic"
+    assert (gpt.model, gpt.system_prompt) == ("claude", None)
+    gpt.put_away({"openai": {"system_prompt": "of another time", "seed": 5}})
+    plan = store.plan_import(setup_text(setup_of(store)))
+    assert [item.action for item in plan.items if item.kind == "config"] == ["same"]

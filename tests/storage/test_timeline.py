@@ -58,9 +58,13 @@ def memory() -> Any:
         yield engine
 
 
+@pytest.mark.parametrize("examples", [80, pytest.param(1_000, marks=pytest.mark.long)])
+def test_a_time_is_found_as_a_scan_finds_it(examples: int) -> None:
+    settings(deadline=None, max_examples=examples)(find_as_a_scan_does)()
+
+
 @given(clocks(), st.sets(st.integers(1, 60)))
-@settings(deadline=None, max_examples=80)
-def test_a_time_is_found_as_a_scan_finds_it(times: list[int], removed: set[int]) -> None:
+def find_as_a_scan_does(times: list[int], removed: set[int]) -> None:
     with closing(SqliteEngine(None)) as engine, pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchstate.storage.tables.time", Clock(times))
         for n, _ in enumerate(times, 1):
