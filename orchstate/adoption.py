@@ -116,6 +116,8 @@ class Adoption:
 
 def waiting(folder: Path, engine: SqliteEngine) -> int:
     """Return how many edits of dead processes are accepted and not committed, for who may only read."""
+    if not folder.exists():
+        return 0
     # Whoever adopts them has to find them, so they are looked through in turn.
     turn = FileLock(folder, must_exist=True)
     try:

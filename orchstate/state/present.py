@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from orchstate.errors import ClosedError, ForkedStoreError, NotFoundError, OrchstateError
+from orchstate.errors import ClosedError, ConflictError, ForkedStoreError, NotFoundError, OrchstateError
 from orchstate.models.conflict import conflict_id
 from orchstate.state.delivery import Delivery, put_off
 from orchstate.state.entry import Entry
@@ -91,6 +91,8 @@ class Present:
         self.view = View(kinds, writer, engine.seq(), unusable=engine.damages.add)
         self._fetcher = Fetcher(engine, self.view, self.lock)
         self.error: OrchstateError | None = None
+        # The conflict that the error tells of.
+        self._blamed = ""
         self.failing = False
         self.closed = False
         self._forked = False
@@ -347,6 +349,9 @@ class Present:
 
     def _follow_up(self) -> None:
         """Bring what follows from the state up to date; in the owner's thread, after observers of records."""
+        if self._blamed and not self.view.exists(self._blamed):
+            self._blamed, ended = "", isinstance(self.error, ConflictError)
+            self.error = None if ended else self.error
         if self.view.touched is not None:
             before, self._outlook_before = self._outlook_before, self._outlook()
             if before != self._outlook_before:
@@ -394,7 +399,7 @@ class Present:
         return conflict_id(self.writer_id, intent.n) if receipt.state == "conflict" else None
 
     def _refused(self, refused: Refused) -> None:
-        self.error = refused.error
+        self.error, self._blamed = refused.error, refused.conflict or ""
         what = "An edit waits for a decision" if refused.conflict else "An edit was not committed"
         logger.warning("%s: %s", what, refused.error)
 

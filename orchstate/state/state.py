@@ -157,8 +157,10 @@ class State(Acceptance):
             refused = self.view.refusals.last(id)
             why = str(refused.error) if refused else "Make it again."
             return NotFoundError(f"This {entry.kind} was not saved. {why}")
-        step = "store.undo() brings back what was deleted here."
-        return NotFoundError(f"{entry.kind} {entry.name!r} was deleted. {step}")
+        step = "store.undo() brings back what was deleted here last"
+        if entry.row is not None and entry.row.deleted:
+            step += f", and store.at({entry.row.seq - 1}).restore({entry.name!r}) what was deleted anywhere"
+        return NotFoundError(f"{entry.kind} {entry.name!r} was deleted: {step}.")
 
     def resolve(self, id: str, choice: Choice) -> Receipt:
         """Decide about a conflict; see :func:`orchstate.state.resolving.resolve`."""

@@ -108,7 +108,7 @@ class View:
         self._gone: set[str] = set()
         # Which documents an own edit without an outcome concerns, by its number, oldest first.
         self._open_edits: dict[int, tuple[str, ...]] = {}
-        self.refusals = Refusals(self._exists)
+        self.refusals = Refusals(self.exists)
         self.cursor = cursor
         self.touched: set[Key] | None = None
 
@@ -284,7 +284,8 @@ class View:
         seen = [(entry, self.document(entry)) for entry in watched]
         return [Shift(entry, document, document, cause) for entry, document in seen]
 
-    def _exists(self, id: str) -> bool:
+    def exists(self, id: str) -> bool:
+        """Whether the document of an id is in memory and seen."""
         return id in self._entries and self._entries[id].exists
 
     def _drop(

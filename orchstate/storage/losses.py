@@ -78,6 +78,7 @@ def told(report: dict[str, Any], path: Path) -> CorruptStoreError:
     """Return what people are told of a report when somebody else made it."""
     losses = [Loss(**loss) for loss in report["lost"]]
     lost = " ".join(loss.what for loss in losses) or "Nothing is lost of any document."
+    lost += doubtful(report["seqs"], report["count"], report["until"])
     kept = f"; the damaged file is kept as {report['kept']!r}" if report["kept"] else ""
     return CorruptStoreError(
         f"{str(path)!r} was damaged, and another process saved what is sound{kept}. {lost} "
@@ -112,6 +113,19 @@ def note(seqs: Sequence[int], count: int, until: int, kept: str, losses: Iterabl
     lost = [asdict(loss) for loss in losses]
     text = json.dumps({"kept": kept, "seqs": list(runs(seqs)), "count": count, "until": until, "lost": lost})
     return f"{checksum_of(text).hex()} {text}"
+
+
+def doubtful(seqs: Iterable[tuple[int, int]], count: int, until: int) -> str:
+    """Return a sentence on the moments that are not certain any more, with a space before; ``""`` for none.
+
+    Examples
+    --------
+    >>> doubtful([(3, 25)], 23, 36), doubtful([], 0, 36)
+    (' What the store was from 3 to 35 is not certain any more.', '')
+    """
+    first = min((start for start, _ in seqs), default=1)
+    is_any = count > 0 and first < until
+    return f" What the store was from {first} to {until - 1} is not certain any more." if is_any else ""
 
 
 def has_unreadable(query: Query) -> bool:

@@ -51,6 +51,8 @@ _HASH_BYTES: Final = 16
 # What is remembered of pieces that were read.
 _CACHE_BYTES: Final = 8 * 1024 * 1024
 _MOST_VERIFIED: Final = 100_000
+# Each takes some seconds.
+_MOST_MENDED: Final = 8
 
 _SELECT: Final = "SELECT data FROM piece WHERE hash = ?"
 _INSERT: Final = "INSERT OR REPLACE INTO piece VALUES (?, ?)"
@@ -196,6 +198,39 @@ def unneeded(read: Reader, texts: Iterable[str]) -> list[bytes]:
         needed.add(key)
         waiting |= set(read.named_by(key)) - needed
     return [key for (key,) in read("SELECT hash FROM piece") if key not in needed]
+
+
+def mend(stored: dict[bytes, bytes]) -> None:
+    """Put right what a single changed bit has made of pieces by their hash, or of their hashes.
+
+    What has the hash that it is stored under is what was stored: so this mends, or does nothing.
+    """
+    broken = [key for key, data in stored.items() if _name_of(data) not in (key, b"")]
+    for key in broken[:_MOST_MENDED]:
+        data = stored[key]
+        # If it was the hash that has changed, this is the right one.
+        stored.setdefault(_name_of(data) or key, data)
+        for tried in _one_bit_apart(data):
+            if _name_of(tried) == key:
+                stored[key] = tried
+                break
+
+
+def _one_bit_apart(data: bytes) -> Iterator[bytes]:
+    for at, byte in enumerate(data):
+        for bit in range(8):
+            yield data[:at] + bytes([byte ^ 1 << bit]) + data[at + 1 :]
+
+
+def _name_of(data: bytes) -> bytes | None:
+    """Return the hash of what is in one row; ``b""`` if that takes other rows, None if it has none."""
+    kind, content = data[:1], data[1:]
+    if kind == b"z":
+        try:
+            return hash_of(zlib.decompressobj().decompress(content, _LONGEST + 1))
+        except zlib.error:
+            return None
+    return {b"t": hash_of(content), b"g": hash_of(data), b"n": b""}.get(kind)
 
 
 class _Packing:

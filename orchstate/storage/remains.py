@@ -19,7 +19,7 @@ from orchstate.storage import progress, tables
 from orchstate.storage.engine import Revision, Row
 from orchstate.storage.horizon import compaction_from
 from orchstate.storage.losses import Loss, in_words, lost_seqs, reports, unreadable
-from orchstate.storage.pieces import Reader
+from orchstate.storage.pieces import Reader, mend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +56,8 @@ class Remains:
     """Whose revision a seq is, as far as anything says so."""
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Kind and name by id, as far as anything says so."""
+    unfound: list[int] = field(default_factory=list)
+    """The seqs that were missing before others stood in for them."""
 
     @property
     def is_empty(self) -> bool:
@@ -73,11 +75,13 @@ class Remains:
         """Return one loss per document that is older than it was, or gone, and one for what nobody knows."""
         missing = self.missing()
         unknown = [seq for seq in missing if seq not in self.owners and seq not in self._own_seqs()]
-        last: dict[str, int] = {}
+        last: dict[str, list[int]] = {}
         for seq in missing:
             if seq in self.owners:
-                last[self.owners[seq]] = max(seq, last.get(self.owners[seq], 0))
-        losses = [self._older(self.rows[id], seq) for id, seq in last.items() if self._is_older(id, seq)]
+                last.setdefault(self.owners[seq], []).append(seq)
+        losses = [
+            self._older(self.rows[id], seqs) for id, seqs in last.items() if self._is_older(id, seqs[-1])
+        ]
         there = {(row.kind, name_key(row.name)) for row in self.rows.values()}
         # An id that nothing else says, of a document that is there, was misread itself.
         named = {id for id, (kind, name) in self.names.items() if (kind, name_key(name)) not in there}
@@ -118,8 +122,10 @@ class Remains:
     def _is_older(self, id: str, seq: int) -> bool:
         return id in self.rows and self.rows[id].seq < seq
 
-    def _older(self, row: Row, seq: int) -> Loss:
-        what = f"{row.kind} {row.name!r} is as it was at {row.seq}: its change {seq} is lost."
+    def _older(self, row: Row, missing: list[int]) -> Loss:
+        seqs = [seq for seq in missing if seq > row.seq]
+        lost = f"its change {seqs[0]} is lost" if len(seqs) == 1 else f"its changes {in_words(seqs)} are lost"
+        what = f"{row.kind} {row.name!r} is as it was at {row.seq}: {lost}."
         return Loss(row.id, row.kind, row.name, what)
 
     def _gone(self, id: str) -> Loss:
@@ -138,6 +144,7 @@ def remains_of(records: Iterable[Record], known: Iterable[Row] = (), seq: int = 
             key, data = record.values
             if isinstance(key, bytes) and isinstance(data, bytes):
                 remains.pieces[key] = data
+    mend(remains.pieces)
     read = Reader(lambda sql, values: [(remains.pieces[key],) for key in values if key in remains.pieces])
     for record in records:
         # By their number of columns alone: anything else may be damaged.

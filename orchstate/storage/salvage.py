@@ -21,7 +21,7 @@ from orchstate.errors import CorruptStoreError, NewerSchemaError, ReadOnlyError,
 from orchstate.storage import pages, progress, schema, tables
 from orchstate.storage.connection import connect, transaction
 from orchstate.storage.horizon import write_compaction
-from orchstate.storage.losses import PREFIX, Loss, note, unreadable
+from orchstate.storage.losses import PREFIX, Loss, doubtful, note, runs, unreadable
 from orchstate.storage.outbox import SUFFIX, is_held, scan, store_of
 from orchstate.storage.pieces import Pieces
 from orchstate.storage.placement import beside
@@ -67,6 +67,8 @@ class Salvaged:
         How many were saved.
     losses
         What is not as it was.
+    doubt
+        What is said of the moments that are not certain any more; ``""`` if all are.
     """
 
     path: Path
@@ -74,16 +76,19 @@ class Salvaged:
     documents: int
     revisions: int
     losses: tuple[Loss, ...]
+    doubt: str = ""
 
     def plain(self) -> dict[str, object]:
         """Return it as plain JSON."""
         paths = {"path": str(self.path), "kept": str(self.kept) if self.kept else None}
         counts = {"documents": self.documents, "revisions": self.revisions}
-        return {**paths, **counts, "losses": [asdict(loss) for loss in self.losses]}
+        losses = [asdict(loss) for loss in self.losses]
+        return {**paths, **counts, "losses": losses, "doubt": self.doubt.strip()}
 
     def error(self) -> CorruptStoreError:
         """Return what people are told."""
         lost = " ".join(loss.what for loss in self.losses) or "Nothing is lost of any document."
+        lost += self.doubt
         kept = f", and the damaged file is kept as {str(self.kept)!r}" if self.kept else ""
         return CorruptStoreError(
             f"{str(self.path)!r} was damaged. {self.documents:,} documents and {self.revisions:,} revisions "
@@ -196,7 +201,7 @@ def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 
     new.replace(beside(path, READY))
     durable(path.parent)
     _swap(path, kept)
-    done = Salvaged(path, kept, len(remains.rows), len(remains.revisions), tuple(losses))
+    done = _salvaged(path, kept, remains, losses)
     logger.error("%s", done.error())
     return done
 
@@ -211,13 +216,19 @@ def salvage_into(connection: sqlite3.Connection, path: Path, *, store_id: str) -
     """
     remains = _remains(path, (), 0)
     losses = fill(connection, remains, store_id, "")
-    return Salvaged(path, None, len(remains.rows), len(remains.revisions), tuple(losses))
+    return _salvaged(path, None, remains, losses)
+
+
+def _salvaged(path: Path, kept: Path | None, remains: Remains, losses: list[Loss]) -> Salvaged:
+    doubt = doubtful(runs(remains.unfound), len(remains.unfound), remains.seq)
+    return Salvaged(path, kept, len(remains.rows), len(remains.revisions), tuple(losses), doubt)
 
 
 def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: str) -> list[Loss]:
     """Make the tables of a new store and fill them with remains; returns what is lost."""
     schema.migrate(connection)
     losses, missing, count = remains.lost(), remains.missing(), remains.count_missing()
+    remains.unfound = missing
     remains.stand_in()
     damaged = unreadable(remains.meta)
     meta = {key: value for key, value in remains.meta.items() if key not in damaged}

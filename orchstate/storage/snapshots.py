@@ -23,17 +23,17 @@ from orchstate.storage.tables import (
     damage,
     described,
     is_sound,
+    leave_out,
     revision_from,
     revisions,
     row_from,
-    sound,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchstate.storage.damages import Damages
-    from orchstate.storage.engine import Row
+    from orchstate.storage.engine import Revision, Row
     from orchstate.storage.pieces import Reader
 
 logger = logging.getLogger(__name__)
@@ -203,9 +203,10 @@ class Past:
         revisions = [(revision_from(self._read, values), values) for values in found]
         check_moment(self._read, self._seq)
         for revision, values in revisions:
-            if not is_sound(revision, values):
+            row = self._row(revision, values)
+            if row is None:
                 raise damage(revision.row)
-            return revision.row
+            return row
         return None
 
     def find(self, kind: str, name: str) -> Row | None:
@@ -215,9 +216,10 @@ class Past:
             revision = revision_from(self._read, values)
             if name_key(str(revision.row.name)) != wanted or not _lives(revision.row, kind):
                 continue
-            if is_sound(revision, values):
+            row = self._row(revision, values)
+            if row is not None:
                 check_moment(self._read, self._seq)
-                return revision.row
+                return row
             damaged = revision.row
         check_moment(self._read, self._seq)
         if damaged is not None:
@@ -233,10 +235,27 @@ class Past:
             If the moment was compacted away.
         """
         found = self._read(_PAST, [self._seq])
-        last = [revision.row for revision in sound(self._read, found, self._damages)]
-        self.left_out |= {str(id) for id, *_ in found} - {row.id for row in last}
+        last = []
+        for values in found:
+            row = self._row(revision_from(self._read, values), values)
+            if row is None:
+                leave_out(self._read, values, self._damages)
+                self.left_out.add(str(values[0]))
+            elif _lives(row, kind):
+                last.append(row)
         check_moment(self._read, self._seq)
-        return [row for row in last if _lives(row, kind)]
+        return last
+
+    def _row(self, revision: Revision, values: tuple[Any, ...]) -> Row | None:
+        """Return the row of a revision; None if it is damaged and not the present one either."""
+        if is_sound(revision, values):
+            return revision.row
+        # Of the present one there is another copy, with a sum that needs nothing of the change.
+        for found in self._read(f"{DOC} WHERE id = ? AND seq = ?", [revision.row.id, revision.row.seq]):
+            row = row_from(self._read, found)
+            if row.checksum() == found[ROW_LENGTH]:
+                return row
+        return None
 
     def gone(self, kind: str) -> list[str]:
         """Return the ids of all documents of a kind deleted by then; raises as :meth:`rows` does."""

@@ -78,7 +78,7 @@ def changes(
         if change_sum(row_sum(whole[:ROW_LENGTH]), whole[ROW_LENGTH + 1 :]) == whole[ROW_LENGTH]:
             yield _CHANGE_OF(whole)
         else:
-            _leave_out(read, values, damages)
+            leave_out(read, values, damages)
 
 
 def _between(read: Reader, seq: int, *, until: int | None, id: str | None) -> Sequence[tuple[Any, ...]]:
@@ -246,10 +246,11 @@ def sound(
         if is_sound(revision, values):
             yield revision
         else:
-            _leave_out(read, values, damages)
+            leave_out(read, values, damages)
 
 
-def _leave_out(read: Reader, values: Sequence[Any], damages: Damages | None) -> None:
+def leave_out(read: Reader, values: Sequence[Any], damages: Damages | None) -> None:
+    """Tell that a row of the history is damaged, and left out."""
     is_in_pieces = is_packed(values[BODY]) or is_packed(values[_DIFF])
     # It may have been compacted away between the look at it and the look at its pieces.
     if not is_in_pieces or read("SELECT 1 FROM rev WHERE seq = ?", [values[_SEQ]]):
