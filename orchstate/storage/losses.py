@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchstate.errors import CorruptStoreError
 from orchstate.storage.engine import checksum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orchstate.storage.connection import Query
@@ -50,6 +50,21 @@ class Loss:
     is_gone: bool = False
 
 
+class Owned(NamedTuple):
+    """What was lost of one document.
+
+    Parameters
+    ----------
+    called
+        Which, for people.
+    seqs
+        The first and the last of each run of its revisions.
+    """
+
+    called: str
+    seqs: Sequence[Sequence[int]]
+
+
 def lost_seqs(meta: dict[str, str]) -> Iterator[tuple[int, int]]:
     """Yield the first and the last of each run of seqs that earlier damage took."""
     for report in reports(meta):
@@ -78,7 +93,7 @@ def told(report: dict[str, Any], path: Path) -> CorruptStoreError:
     """Return what people are told of a report when somebody else made it."""
     losses = [Loss(**loss) for loss in report["lost"]]
     lost = " ".join(loss.what for loss in losses) or "Nothing is lost of any document."
-    lost += doubtful(report["seqs"], report["count"], report["until"])
+    lost += doubtful(report)
     kept = f"; the damaged file is kept as {report['kept']!r}" if report["kept"] else ""
     return CorruptStoreError(
         f"{str(path)!r} was damaged, and another process saved what is sound{kept}. {lost} "
@@ -94,13 +109,22 @@ def lost_names(meta: dict[str, str]) -> Iterator[tuple[str, Loss]]:
         yield from ((found["kept"], loss) for loss in losses if loss.is_gone)
 
 
-def note(seqs: Sequence[int], count: int, until: int, kept: str, losses: Iterable[Loss]) -> str:
+def report_of(
+    seqs: Sequence[int],
+    owned: Mapping[str, Owned],
+    count: int,
+    until: int,
+    kept: str,
+    losses: Iterable[Loss],
+) -> dict[str, Any]:
     """Return what is noted of damage in what was saved.
 
     Parameters
     ----------
     seqs
         Of the revisions that are known to be missing.
+    owned
+        Those of them of which it is certain whose they were, by the id of the document.
     count
         How many are missing; more, where a compaction had removed others.
     until
@@ -110,22 +134,40 @@ def note(seqs: Sequence[int], count: int, until: int, kept: str, losses: Iterabl
     losses
         What is not as it was.
     """
-    lost = [asdict(loss) for loss in losses]
-    text = json.dumps({"kept": kept, "seqs": list(runs(seqs)), "count": count, "until": until, "lost": lost})
+    return {
+        "kept": kept,
+        "seqs": list(runs(seqs)),
+        "count": count,
+        "until": until,
+        "lost": [asdict(loss) for loss in losses],
+        "owned": {id: list(one) for id, one in owned.items()},
+    }
+
+
+def note(report: dict[str, Any]) -> str:
+    """Return a report as it is stored."""
+    text = json.dumps(report)
     return f"{checksum_of(text).hex()} {text}"
 
 
-def doubtful(seqs: Iterable[tuple[int, int]], count: int, until: int) -> str:
-    """Return a sentence on the moments that are not certain any more, with a space before; ``""`` for none.
+def doubtful(report: dict[str, Any]) -> str:
+    """Return what is said of what is not certain any more, with a space before; ``""`` for nothing."""
+    first = min((start for start, _ in report["seqs"]), default=1)
+    if not report["count"] or first >= report["until"]:
+        return ""
+    last = report["until"] - 1
+    owned = _owned(report)
+    if not owned:
+        return f" What the store was from {first} to {last} is not certain any more."
+    spans = ", ".join(f"{called} from {runs[0][0]} on" for called, runs in owned.values())
+    return f" Not certain any more before {report['until']}: what was {spans}."
 
-    Examples
-    --------
-    >>> doubtful([(3, 25)], 23, 36), doubtful([], 0, 36)
-    (' What the store was from 3 to 35 is not certain any more.', '')
-    """
-    first = min((start for start, _ in seqs), default=1)
-    is_any = count > 0 and first < until
-    return f" What the store was from {first} to {until - 1} is not certain any more." if is_any else ""
+
+def _owned(report: dict[str, Any]) -> dict[str, Owned]:
+    """Return by document what was lost, where that is known of all; else nothing."""
+    owned = {id: Owned(*one) for id, one in report.get("owned", {}).items()}
+    known = sum(end - start + 1 for one in owned.values() for start, end in one.seqs)
+    return owned if report["count"] <= known else {}
 
 
 def has_unreadable(query: Query) -> bool:
@@ -150,12 +192,32 @@ def check_lost(query: Query, seq: int) -> None:
     if unreadable(notes) and seq < query("SELECT seq FROM clock", [])[0][0]:
         raise CorruptStoreError(f"What the store was at {seq} is not certain. {UNKNOWN}")
     for report in reports(notes):
+        if (owned := _owned(report)) and all(_is_known_before(query, id, one) for id, one in owned.items()):
+            # Then these documents are uncertain, and no others.
+            continue
         first = min((start for start, _ in report["seqs"]), default=1)
         if report["count"] and first <= seq < report["until"]:
             raise CorruptStoreError(
                 f"What the store was at {seq} is not certain: changes between {first} and {report['until']} "
                 f"were lost in damage. The nearest certain moments are {first - 1} and {report['until']}."
             )
+
+
+def _is_known_before(query: Query, id: str, lost: Owned) -> bool:
+    """Whether the history has a revision of a document before the first one that is lost."""
+    first = lost.seqs[0][0]
+    return bool(query("SELECT 1 FROM rev WHERE id = ? AND seq < ? LIMIT 1", [id, first]))
+
+
+def doubted(query: Query, seq: int) -> dict[str, int]:
+    """Return by document the last revision up to a moment that was lost, where it is certain whose it was."""
+    found: dict[str, int] = {}
+    for report in reports(dict(query(_NOTES, []))):
+        for id, (_, lost) in _owned(report).items() if seq < report["until"] else ():
+            last = max((min(end, seq) for start, end in lost if start <= seq), default=0)
+            if last:
+                found[id] = max(last, found.get(id, 0))
+    return found
 
 
 def in_words(numbers: Iterable[int]) -> str:

@@ -18,7 +18,7 @@ from orchstate.models.names import name_key
 from orchstate.storage import progress, tables
 from orchstate.storage.engine import Revision, Row
 from orchstate.storage.horizon import compaction_from
-from orchstate.storage.losses import Loss, in_words, lost_seqs, reports, unreadable
+from orchstate.storage.losses import Loss, Owned, in_words, lost_seqs, reports, runs, unreadable
 from orchstate.storage.pieces import Reader, mend
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ class Remains:
     """Whose revision a seq is, as far as anything says so."""
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Kind and name by id, as far as anything says so."""
-    unfound: list[int] = field(default_factory=list)
-    """The seqs that were missing before others stood in for them."""
+    in_history: dict[int, str] = field(default_factory=dict)
+    """Whose revision a seq is, as a damaged row of the history itself says."""
+    in_index: dict[int, str] = field(default_factory=dict)
+    """The same, as the index of the history says it of all."""
 
     @property
     def is_empty(self) -> bool:
@@ -102,6 +104,20 @@ class Remains:
         horizon = max((done.horizon for done in self.compactions.values()), default=0)
         seqs = (seq for seq in range(1, self.seq + 1) if seq >= horizon or seq in self.owners)
         return [seq for seq in seqs if seq not in self.revisions and seq not in known]
+
+    def owned(self, missing: Iterable[int]) -> dict[str, Owned]:
+        """Return by document those of some seqs of which two places say that they were its revisions."""
+        found: dict[str, list[int]] = {}
+        for seq in missing:
+            id = self.in_history.get(seq)
+            if id is not None and self.in_index.get(seq) == id:
+                found.setdefault(id, []).append(seq)
+        return {id: Owned(self._called(id), list(runs(seqs))) for id, seqs in found.items()}
+
+    def _called(self, id: str) -> str:
+        kind, name = self.names.get(id, ("document", id))
+        row = self.rows.get(id)
+        return f"{row.kind} {row.name!r}" if row else f"{kind} {name!r}"
 
     def count_missing(self) -> int:
         """Return how many revisions are missing, known or not; what is known from before does not count."""
@@ -209,6 +225,8 @@ def _take_revision(remains: Remains, record: Record, read: Reader) -> None:
         remains.revisions[revision.row.seq] = revision
     else:
         _suspect(remains, revision.row.seq, *values[1:4])
+        if isinstance(record.rowid, int) and isinstance(values[1], str):
+            remains.in_history[record.rowid] = values[1]
 
 
 def _take_applied(remains: Remains, record: Record, read: Reader) -> None:
@@ -259,6 +277,8 @@ def _take_key(remains: Remains, record: Record, read: Reader) -> None:
         _take_applied(remains, record, read)
     else:
         _suspect(remains, three, one)
+        if isinstance(one, str) and isinstance(two, int) and two == three:
+            remains.in_index[two] = one
 
 
 def _suspect(remains: Remains, seq: object, id: object, kind: object = None, name: object = None) -> None:

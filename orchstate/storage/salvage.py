@@ -21,7 +21,7 @@ from orchstate.errors import CorruptStoreError, NewerSchemaError, ReadOnlyError,
 from orchstate.storage import pages, progress, schema, tables
 from orchstate.storage.connection import connect, transaction
 from orchstate.storage.horizon import write_compaction
-from orchstate.storage.losses import PREFIX, Loss, doubtful, note, runs, unreadable
+from orchstate.storage.losses import PREFIX, Loss, doubtful, note, report_of, unreadable
 from orchstate.storage.outbox import SUFFIX, is_held, scan, store_of
 from orchstate.storage.pieces import Pieces
 from orchstate.storage.placement import beside
@@ -194,14 +194,14 @@ def salvage(path: Path, *, store_id: str, known: Iterable[Row] = (), seq: int = 
     try:
         with contextlib.closing(connect(new, read_only=False, timeout_s=5)) as connection:
             remains.meta[PLACES] = _places(remains, path, new)
-            losses = fill(connection, remains, store_id, kept.name)
+            losses, doubt = fill(connection, remains, store_id, kept.name)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
     new.replace(beside(path, READY))
     durable(path.parent)
     _swap(path, kept)
-    done = _salvaged(path, kept, remains, losses)
+    done = Salvaged(path, kept, len(remains.rows), len(remains.revisions), tuple(losses), doubt)
     logger.error("%s", done.error())
     return done
 
@@ -215,20 +215,18 @@ def salvage_into(connection: sqlite3.Connection, path: Path, *, store_id: str) -
         If there is nothing of a store in it.
     """
     remains = _remains(path, (), 0)
-    losses = fill(connection, remains, store_id, "")
-    return _salvaged(path, None, remains, losses)
+    losses, doubt = fill(connection, remains, store_id, "")
+    return Salvaged(path, None, len(remains.rows), len(remains.revisions), tuple(losses), doubt)
 
 
-def _salvaged(path: Path, kept: Path | None, remains: Remains, losses: list[Loss]) -> Salvaged:
-    doubt = doubtful(runs(remains.unfound), len(remains.unfound), remains.seq)
-    return Salvaged(path, kept, len(remains.rows), len(remains.revisions), tuple(losses), doubt)
-
-
-def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: str) -> list[Loss]:
-    """Make the tables of a new store and fill them with remains; returns what is lost."""
+def fill(
+    connection: sqlite3.Connection, remains: Remains, store_id: str, kept: str
+) -> tuple[list[Loss], str]:
+    """Make the tables of a new store and fill them with remains; returns what is lost, and what in doubt."""
     schema.migrate(connection)
+    doubt = ""
     losses, missing, count = remains.lost(), remains.missing(), remains.count_missing()
-    remains.unfound = missing
+    owned = remains.owned(missing)
     remains.stand_in()
     damaged = unreadable(remains.meta)
     meta = {key: value for key, value in remains.meta.items() if key not in damaged}
@@ -248,7 +246,8 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
         if losses or count:
             # What stands in for a lost revision is one.
             count = remains.count_missing()
-            meta[f"{PREFIX}{time.time_ns():020d}"] = note(missing, count, remains.seq, kept, losses)
+            report = report_of(missing, owned, count, remains.seq, kept, losses)
+            meta[f"{PREFIX}{time.time_ns():020d}"], doubt = note(report), doubtful(report)
         for writer, n in remains.applied.items():
             values = [writer, n, progress.applied_sum(writer, n)]
             connection.execute("INSERT INTO applied (writer, n, checksum) VALUES (?, ?, ?)", values)
@@ -260,7 +259,7 @@ def fill(connection: sqlite3.Connection, remains: Remains, store_id: str, kept: 
         for key, value in meta.items():
             if value:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [key, value])
-    return losses
+    return losses, doubt
 
 
 def _remains(path: Path, known: Iterable[Row], seq: int) -> Remains:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchstate.errors import CorruptStoreError
 from orchstate.models.names import name_key
 from orchstate.storage.horizon import check_moment
+from orchstate.storage.losses import doubted
 from orchstate.storage.pieces import is_packed
 from orchstate.storage.tables import (
     BODY,
@@ -30,7 +31,7 @@ from orchstate.storage.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orchstate.storage.damages import Damages
     from orchstate.storage.engine import Revision, Row
@@ -202,28 +203,38 @@ class Past:
         found = self._read(sql, [id, self._seq])
         revisions = [(revision_from(self._read, values), values) for values in found]
         check_moment(self._read, self._seq)
+        lost = doubted(self._read, self._seq)
         for revision, values in revisions:
-            row = self._row(revision, values)
+            row = self._row(revision, values, lost)
             if row is None:
-                raise damage(revision.row)
+                raise self._damage(revision.row, lost)
             return row
+        if id in lost:
+            raise CorruptStoreError(f"What {id} was at {self._seq} is lost in damage.", ids=[id])
         return None
 
     def find(self, kind: str, name: str) -> Row | None:
         """Return the document that had the name then; raises as :meth:`get` does."""
         wanted, damaged = name_key(name), None
+        lost = doubted(self._read, self._seq)
         for values in self._read(_PAST, [self._seq]):
             revision = revision_from(self._read, values)
             if name_key(str(revision.row.name)) != wanted or not _lives(revision.row, kind):
                 continue
-            row = self._row(revision, values)
+            row = self._row(revision, values, lost)
             if row is not None:
                 check_moment(self._read, self._seq)
                 return row
             damaged = revision.row
         check_moment(self._read, self._seq)
         if damaged is not None:
-            raise damage(damaged)
+            raise self._damage(damaged, lost)
+        if lost:
+            # One of those may have had the name.
+            raise CorruptStoreError(
+                f"Whether there was a {kind} {name!r} at {self._seq} is not certain: revisions were lost in "
+                "damage. Run: orchstate doctor"
+            )
         return None
 
     def rows(self, kind: str | None = None) -> list[Row]:
@@ -235,19 +246,29 @@ class Past:
             If the moment was compacted away.
         """
         found = self._read(_PAST, [self._seq])
+        lost = doubted(self._read, self._seq)
         last = []
         for values in found:
-            row = self._row(revision_from(self._read, values), values)
+            row = self._row(revision_from(self._read, values), values, lost)
             if row is None:
-                leave_out(self._read, values, self._damages)
                 self.left_out.add(str(values[0]))
+                if values[0] not in lost:
+                    leave_out(self._read, values, self._damages)
             elif _lives(row, kind):
                 last.append(row)
         check_moment(self._read, self._seq)
         return last
 
-    def _row(self, revision: Revision, values: tuple[Any, ...]) -> Row | None:
-        """Return the row of a revision; None if it is damaged and not the present one either."""
+    def _damage(self, row: Row, lost: Mapping[str, int]) -> CorruptStoreError:
+        if lost.get(row.id, 0) <= row.seq:
+            return damage(row)
+        what = f"What {row.kind} {row.name!r} was at {self._seq} is not certain"
+        return CorruptStoreError(f"{what}: revisions of it were lost in damage.", ids=[row.id])
+
+    def _row(self, revision: Revision, values: tuple[Any, ...], lost: Mapping[str, int]) -> Row | None:
+        """Return the row of a revision; None if it is damaged and not the present one, or not the last."""
+        if lost.get(revision.row.id, 0) > revision.row.seq:
+            return None
         if is_sound(revision, values):
             return revision.row
         # Of the present one there is another copy, with a sum that needs nothing of the change.

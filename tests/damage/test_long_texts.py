@@ -82,8 +82,20 @@ def test_what_is_beyond_that_is_named_whole(path: Path) -> None:
     done = salvaged(path)
     (loss,) = done.losses
     assert loss.what == "config 'gpt' is as it was at 1: its changes 3-4, 6, 8, 10, 12 are lost."
-    assert done.doubt == " What the store was from 3 to 12 is not certain any more."
-    assert "from 3 to 12 is not certain" in str(done.error())
+    assert done.doubt == " Not certain any more before 13: what was config 'gpt' from 3 on."
+    assert done.doubt in str(done.error())
+    with orchstate.open(path, secrets="memory") as store:
+        # What nothing was lost of is there at every moment.
+        for number in range(1, 5):
+            then = store.at(3 + 2 * number).configs
+            assert then["other"].seed == number
+            assert list(then) == ["other"]
+            with pytest.raises(CorruptStoreError, match=r"What config 'gpt' was at \d+ is not certain"):
+                then["gpt"]
+            with pytest.raises(CorruptStoreError, match="Whether there was a config 'new' at"):
+                then["new"]
+        assert store.at(2).configs["gpt"].system_prompt is None
+        assert store.at(13).configs["gpt"].temperature == 0.0
 
 
 def test_what_is_whole_now_is_whole_in_the_past_though_its_change_is_damaged(path: Path) -> None:
