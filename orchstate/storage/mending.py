@@ -260,7 +260,12 @@ class MendedFile(StoreFile):
             if not (is_unopenable(error) or (remembered and is_doubtful(error, path))):
                 raise
             if not (remembered or holds_a_store(path)):
-                raise
+                if "malformed" not in str(error):
+                    raise
+                step = "Restore it from a backup; or move it away, and opening begins a new store."
+                raise CorruptStoreError(
+                    f"{str(path)!r} is damaged, and nothing in it is of a store. {step}"
+                ) from error
             self._salvage(path, file, error)
             if not self._is_in_memory:
                 super()._set_up(mode)
