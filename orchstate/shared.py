@@ -31,6 +31,8 @@ class Shared(Followed):
             If the file cannot be written.
         CorruptStoreError
             If a config or the settings are damaged, so that it would not be all; nothing is written.
+        StoreError
+            If a transaction is still running: what it has done may never be.
 
         Parameters
         ----------
@@ -46,6 +48,7 @@ class Shared(Followed):
         from orchstate.exchange.export import export
 
         self._state.check_usable()
+        self._check_no_transaction("export")
         if not isinstance(path, str | os.PathLike):
             raise SetupError(f"{quoted(path)} is no path. Name the file to write, such as 'setup.json'.")
         for kind in (ConfigDocument.kind, SettingsDocument.kind):

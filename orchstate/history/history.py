@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchstate.errors import FlushError, NotFoundError, ValidationError, quoted, suggestion
+from orchstate.errors import FlushError, NotFoundError, StoreError, ValidationError, quoted, suggestion
 from orchstate.history.compacted import Compacted
 from orchstate.history.moments import seq_of
 from orchstate.history.past import PastState
@@ -293,7 +293,7 @@ class History:
         CorruptStoreError
             If it is damaged, so that old revisions may be needed to mend it.
         StoreError
-            If it could not be done now; nothing was removed.
+            If it could not be done now, such as in a transaction; nothing was removed.
 
         Examples
         --------
@@ -303,6 +303,8 @@ class History:
         >>> store.history.compact("first", preview=True)
         <Compacted: would remove 1 of 4 revisions; all of revision 2 and later stays>
         """
+        if self._state.transaction_here:
+            raise StoreError("A transaction is still running. Call compact() after the end of its block.")
         try:
             self._state.flush(_COMMIT_S)
             horizon = self._seq(_moment_of(keep), before_all=0)

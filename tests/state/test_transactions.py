@@ -13,6 +13,9 @@ from testbed.observing import changes_of
 from orchstate.errors import DuplicateNameError, NotFoundError, StoreError, ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from testbed.kernel import Kernel
 
     from orchstate.config import Config
@@ -425,9 +428,18 @@ def test_undo_is_refused_inside_a_block(store: Store, gpt: Config) -> None:
     assert list(store.configs) == ["gpt"]
 
 
-def test_nothing_is_flushed_or_closed_inside_a_block(store: Store, gpt: Config) -> None:
+def test_nothing_is_flushed_exported_or_closed_inside_a_block(
+    store: Store, gpt: Config, tmp_path: Path
+) -> None:
     """What the block did is not accepted yet, so it could not be on disk either."""
-    for step in (store.flush, store.close, lambda: store.snapshot("x")):
+    steps: tuple[Callable[[], object], ...] = (
+        store.flush,
+        store.close,
+        lambda: store.snapshot("x"),
+        lambda: store.export(tmp_path / "setup.json"),
+        lambda: store.history.compact(1),
+    )
+    for step in steps:
         with pytest.raises(StoreError, match=r"Call \w+\(\) after the end of its block"), store.transaction():
             step()
 
