@@ -158,12 +158,16 @@ def test_a_reader_salvages_in_memory_and_writes_nothing(path: Path) -> None:
 
 def test_a_damaged_past_is_told_and_is_not_nothing(store: Store, path: Path) -> None:
     seq = store.flush()
+    store.configs["two"].seed = 22
+    last = store.flush()
     harm(path, HISTORY)
     store.history.changes("two")
     assert (store.status, "The history of config 'two'" in str(store.error)) == ("degraded", True)
-    assert store.configs["two"].seed == 2
+    assert store.configs["two"].seed == 22
     with pytest.raises(CorruptStoreError, match=r"config 'two'.*is damaged"):
         store.at(seq).configs["two"]
+    # Of the present row there is another copy.
+    assert store.at(last).configs["two"].seed == 22
     store.refresh()
     assert "The history of config 'two'" in str(store.error)
 

@@ -236,10 +236,12 @@ def test_a_value_that_breaks_a_rule_of_today_is_left_alone(lab: Callable[..., No
 
 
 def test_what_was_damaged_is_neither_restored_nor_deleted(store: Store) -> None:
+    store.configs["gpt"].seed = 5
+    store.flush()
     with store._engine._write_mutex:
         store._engine._writing.execute("UPDATE rev SET body = '{}' WHERE name = 'gpt'")
     restored = store.at(3).restore()
-    assert store.configs["gpt"].temperature == 0.9
+    assert (store.configs["gpt"].temperature, store.configs["gpt"].seed) == (0.9, 5)
     assert "Left alone, since what it was is damaged; run orchstate doctor: gpt." in str(restored)
     with pytest.raises(CorruptStoreError, match=r"config 'gpt' .* is damaged"):
         store.at(3).restore("gpt")
