@@ -204,8 +204,15 @@ def test_without_checksums_the_same_damage_shows_wrong_values(
     monkeypatch.setattr(Row, "checksum", lambda row: Same())
     monkeypatch.setattr(Revision, "checksum", lambda revision, of_row=None: Same())
     monkeypatch.setattr(tables, "change_sum", lambda of_row, change: Same())
-    _, wrong = damage(originals["truncate"], tmp_path / "store", 50, "control", monkeypatch, ("digit",))
-    assert [text for text in wrong if "never acknowledged" in text]
+    shown: list[str] = []
+    # Until it is seen, which takes some dozens of them.
+    for number in range(10):
+        seed = f"control {number}"
+        _, wrong = damage(originals["truncate"], tmp_path / "store", 30, seed, monkeypatch, ("digit",))
+        shown += [text for text in wrong if "never acknowledged" in text]
+        if shown:
+            break
+    assert shown
 
 
 @pytest.mark.long
