@@ -124,7 +124,7 @@ def report_of(
     seqs
         Of the revisions that are known to be missing.
     owned
-        Those of them of which it is certain whose they were, by the id of the document.
+        The same by the id of the document, where it is certain of each whose it was; else nothing.
     count
         How many are missing; more, where a compaction had removed others.
     until
@@ -165,9 +165,7 @@ def doubtful(report: dict[str, Any]) -> str:
 
 def _owned(report: dict[str, Any]) -> dict[str, Owned]:
     """Return by document what was lost, where that is known of all; else nothing."""
-    owned = {id: Owned(*one) for id, one in report.get("owned", {}).items()}
-    known = sum(end - start + 1 for one in owned.values() for start, end in one.seqs)
-    return owned if report["count"] <= known else {}
+    return {id: Owned(*one) for id, one in report.get("owned", {}).items()}
 
 
 def has_unreadable(query: Query) -> bool:

@@ -22,7 +22,7 @@ from orchstate.storage.losses import Loss, Owned, in_words, lost_seqs, reports, 
 from orchstate.storage.pieces import Reader, mend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from orchstate.storage.horizon import Compaction
     from orchstate.storage.pages import Record, Values
@@ -105,13 +105,18 @@ class Remains:
         seqs = (seq for seq in range(1, self.seq + 1) if seq >= horizon or seq in self.owners)
         return [seq for seq in seqs if seq not in self.revisions and seq not in known]
 
-    def owned(self, missing: Iterable[int]) -> dict[str, Owned]:
-        """Return by document those of some seqs of which two places say that they were its revisions."""
+    def owned(self, missing: Sequence[int]) -> dict[str, Owned]:
+        """Return by document what is missing, where two places say of each whose it was; else nothing.
+
+        Asked before others stand in for what is missing: of one that nobody knows any document may have been.
+        """
         found: dict[str, list[int]] = {}
         for seq in missing:
             id = self.in_history.get(seq)
             if id is not None and self.in_index.get(seq) == id:
                 found.setdefault(id, []).append(seq)
+        if sum(map(len, found.values())) != self.count_missing():
+            return {}
         return {id: Owned(self._called(id), list(runs(seqs))) for id, seqs in found.items()}
 
     def _called(self, id: str) -> str:

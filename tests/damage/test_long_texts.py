@@ -112,3 +112,21 @@ def test_what_is_whole_now_is_whole_in_the_past_though_its_change_is_damaged(pat
             assert store.at(seq).configs["gpt"].system_prompt == "Short."
             assert sorted(store.at(seq).configs) == ["gpt", "other"]
         assert list(store.at(last - 2).configs) == ["other"]
+
+
+def test_where_it_is_not_certain_of_all_whose_they_were_no_document_is(path: Path) -> None:
+    with orchstate.open(path, secrets="memory") as store:
+        store.configs["gpt"].system_prompt = "Short."
+        last = store.flush()
+    key, data = next((key, data) for key, data in pieces(path) if data[:1] in b"tz")
+    change(path, key, new_key=key, data=data[:20] + bytes(20) + data[40:])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("DELETE FROM rev WHERE seq = 5")
+    # The present row of gpt stands in for its last revision, and not for the one that nobody knows.
+    done = salvaged(path)
+    assert done.doubt == f" What the store was from 3 to {last - 1} is not certain any more."
+    with orchstate.open(path, secrets="memory") as store:
+        with pytest.raises(CorruptStoreError, match="What the store was at 6 is not certain"):
+            _ = store.at(6).configs["other"]
+        assert store.at(last).configs["gpt"].system_prompt == "Short."
